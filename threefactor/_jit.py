@@ -1,0 +1,95 @@
+"""The one decorator of every kernel: numba's options and a cache that knows when the sources changed.
+
+numba's own cache compares the time stamp of the file a kernel stands in and misses an edit in a file that it calls.
+Here the cache folder is named by a hash of all kernel sources, so an edit anywhere starts a fresh folder, and a copy
+of the package in a container or a read-only install finds the folder of the same sources again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# `fastmath=True` would also assume that no NaN and no infinity occurs, and so hide them; these flags do not.
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+
+def cache_root() -> Path:
+    """Folder under which compiled kernels are kept: ``THREEFACTOR_CACHE_DIR``, else the user's cache folder."""
+    given = os.environ.get("THREEFACTOR_CACHE_DIR")
+    if given:
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "threefactor"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "threefactor"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "threefactor"
+
+
+def _hash_sources() -> str:
+    digest = hashlib.sha256(numba.__version__.encode())
+    here = Path(__file__).parent
+    for folder in (here, here.parent / "controllers", here.parent / "envs"):
+        for file in sorted(folder.glob("*.py")):
+            digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+_STAMP = _hash_sources()
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    """Places a kernel's cache by the hash of the sources, not by a path and a time."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._name = f"{py_func.__module__}.{py_func.__code__.co_firstlineno}"
+
+    def get_cache_path(self) -> str:
+        return str(cache_root() / _STAMP)
+
+    def get_source_stamp(self) -> str:
+        return _STAMP
+
+    def get_disambiguator(self) -> str:
+        return self._name
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
+        locator = cls(py_func, py_file)
+        try:
+            locator.ensure_cache_path()
+        except OSError:
+            return None
+        return locator
+
+
+class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_Locator]
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    _impl_class = _CacheImpl
+
+
+def kernel(function: F) -> F:
+    """Compile `function` with the options that every kernel of this package shares.
+
+    A kernel takes arrays and numbers, writes in place, and neither validates, allocates nor raises. Where the cache
+    folder cannot be written the kernel is compiled in each process anew.
+    """
+    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    if hasattr(compiled, "enable_caching"):  # absent under NUMBA_DISABLE_JIT=1
+        try:
+            compiled._cache = _Cache(compiled.py_func)
+        except RuntimeError:  # no writable folder
+            pass
+    return compiled  # type: ignore[no-any-return]

@@ -1,0 +1,217 @@
+"""Where everything lies: the whole network is one float buffer and one integer table.
+
+A kernel is handed `state` (float32 or float64) and `table` (int64) and cuts views out of the buffer, which costs a
+tenth of what passing twenty arrays would. The buffer also is the checkpoint: copy it, and you have copied the network.
+
+The buffer holds, in this order: the parameters; the fast state (voltages, spikes, filters), the eligibility traces,
+the tags, and what lasts (weights, feedback, moments of the optimiser, masks). A region can so be saved or cleared in
+one stroke. `table` holds the switches and, for each block, the first and last place of each field. Block l is hidden
+layer l; the last block is the readout.
+
+Matrices of hidden layers are stored (pre, post), so that the weights and traces that a presynaptic spike touches are
+neighbours in memory; matrices onto the readout (post, pre), because readouts are few. The public arrays of `Network`
+are [post, pre] throughout.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from threefactor._jit import kernel
+from threefactor.arrays import Array, Ints
+from threefactor.settings import NetworkSettings
+from threefactor.surrogates import SURROGATES
+
+# --- parameters: places in `state` -----------------------------------------------------------------------------------
+(
+    ALPHA, ZETA, RHO, BETA, V_TH, V_RESET, REFRACTORY, KAPPA, TRACE_GAIN, KAPPA_OUT, ZETA_OUT, EXACT, SLOPE, HEIGHT,
+    RATE_STRENGTH, RATE_TARGET, RATE_DECAY, RATE_GAIN, RATE_TRACE_DECAY, RATE_TRACE_GAIN, SPIKE_L1, VOLTAGE_L2,
+    LEARNING_RATE, BETA_1, BETA_2, EPSILON, OVERSHOOT, TAG_DECAY, CLIP_VALUE, CLIP_NORM, WEIGHT_LIMIT,
+    WEIGHT_DECAY, FEEDBACK_DECAY, PER_AREA, THIRD, STEP_SIZE, NO_DECAY, N_PARAMETERS,
+) = range(38)  # fmt: skip
+
+# --- switches: places in `table` -------------------------------------------------------------------------------------
+(
+    N_LAYERS, N_OUT, BIAS, RECURRENT, SURROGATE, AREA, EXACT_RESET, NORMALISE, SOFTMAX, FEEDBACK, DIRECT, FROZEN,
+    OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, FAST, TRACES, TAGS, LASTING, N_SWITCHES,
+) = range(23)  # fmt: skip
+SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
+SGD, ADAM, OBGD = 0, 1, 2
+
+# --- fields of a block: places in its part of `table`, two integers each ------------------------------------------------
+# NAME, NAME_REC and, where there is one, B_NAME follow each other: they belong to the connection from below, the recurrent
+# connection and the feedback weights, so that NAME + 0, 1, 2 picks the matrix.
+(
+    INPUT, PRE, V, A, Z, Z_PREV, WAIT, PSI, SIGNAL, RATE, RATE_SIGNAL, ZBAR, ZBAR_REC, ZBAR_OUT, PSI_BAR, Y, ERROR, SCALE,
+    CURRENT, E, G,
+    EBAR, EBAR_REC, EPS_A, EPS_A_REC, EPS_V, EPS_V_REC, RATE_TRACE, RATE_TRACE_REC,
+    TAG, TAG_REC, B_TAG, REG, REG_REC,
+    W, W_REC, B, M, M_REC, B_M, S, S_REC, B_S, MASK, MASK_REC,
+    N_FIELDS,
+) = range(46)  # fmt: skip
+# ... followed by the block's own integers
+N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B = range(2 * N_FIELDS, 2 * N_FIELDS + 6)
+BLOCK = 2 * N_FIELDS + 6
+
+ALIGN = 16  # entries: rows of fields start on cache lines
+
+
+@kernel
+def number(table: Ints, block: int, name: int) -> int:
+    """One of a block's own integers, such as N_POST."""
+    return table[N_SWITCHES + block * BLOCK + name]  # type: ignore[no-any-return]
+
+
+@kernel
+def vector(state: Array, table: Ints, block: int, field: int) -> Array:
+    """View of a field as a row of numbers; empty where the network has no such field."""
+    at = N_SWITCHES + block * BLOCK + 2 * field
+    return state[table[at] : table[at + 1]]
+
+
+@kernel
+def matrix(state: Array, table: Ints, block: int, field: int, columns: int) -> Array:
+    """View of a field as a matrix with `columns` columns; of no rows where the network has no such field."""
+    flat = vector(state, table, block, field)
+    return flat.reshape((flat.size // columns, columns))
+
+
+@dataclass(frozen=True)
+class Region:
+    """First and last place of a part of the buffer."""
+
+    start: int
+    stop: int
+
+    def of(self, state: Array) -> Array:
+        """View of this part."""
+        return state[self.start : self.stop]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The table of a network and the parts of its buffer."""
+
+    table: Ints
+    size: int
+    fast: Region
+    traces: Region
+    tags: Region
+    lasting: Region
+
+
+def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, int]]]:
+    """For each region the (block, field, size) that a network of these settings needs."""
+    bias, out = int(s.bias), s.n_out
+    adam, tags = s.optimiser == "adam", not s.freeze_hidden
+    regularised = bool(s.rate_strength or s.spike_l1 or s.voltage_l2)
+    averaged = bool(s.rate_strength) and (s.rate_trace_tau > 0.0 or math.isinf(s.rate_tau))
+    fast, traces, tag, lasting = [], [], [], []
+    n_pre = s.n_in + bias
+    for block, n in enumerate(s.n_hidden):
+        last = block == len(s.n_hidden) - 1
+        if block == 0:
+            fast += [(0, INPUT, s.n_in), (0, PRE, n_pre)]
+        fast += [(block, f, n) for f in (V, A, Z_PREV, WAIT, PSI, SIGNAL, RATE, RATE_SIGNAL, PSI_BAR, CURRENT, E, G)]
+        fast += [(block, Z, n + bias), (block, ZBAR, n_pre), (block, SCALE, 1)]
+        fast += [(block, ZBAR_OUT, n + bias)] if last or s.credit == "direct" else []
+        fast += [(block, ZBAR_REC, n)] if s.recurrent else []
+        n_alif = s.n_adaptive[block] if s.n_adaptive else 0
+        for rec, rows in ((0, n_pre), (1, n)) if s.recurrent else ((0, n_pre),):
+            square = rows * n
+            lasting.append((block, W + rec, square))
+            if tags:
+                traces.append((block, EBAR + rec, square))
+                traces += [(block, EPS_A + rec, rows * n_alif)]
+                traces += [(block, EPS_V + rec, square)] if s.exact_reset else []
+                traces += [(block, RATE_TRACE + rec, square)] if averaged else []
+                tag.append((block, TAG + rec, square))
+                tag += [(block, REG + rec, square)] if regularised else []
+                lasting += [(block, M + rec, square), (block, S + rec, square)] if adam else []
+            lasting += [(block, MASK + rec, square)] if masked else []
+        if s.feedback != "symmetric" and (last or s.credit == "direct"):
+            lasting.append((block, B, out * n))
+            if s.feedback == "adaptive":
+                tag.append((block, B_TAG, out * n))
+                lasting += [(block, B_M, out * n), (block, B_S, out * n)] if adam else []
+        n_pre = n + bias
+    block, square = len(s.n_hidden), out * n_pre
+    fast += [(block, f, out) for f in (V, Y, ERROR)] + [(block, G, n_pre)]
+    tag.append((block, TAG, square))
+    lasting.append((block, W, square))
+    lasting += [(block, M, square), (block, S, square)] if adam else []
+    lasting += [(block, MASK, square)] if masked else []
+    return {"fast": fast, "traces": traces, "tags": tag, "lasting": lasting}
+
+
+def _alias(table: Ints, field: int, other: int) -> None:
+    table[field : field + 2] = table[other : other + 2]
+
+
+def plan(s: NetworkSettings, masked: bool = False) -> Layout:
+    """Lay out the buffer of a network."""
+    n_layers = len(s.n_hidden)
+    table = np.zeros(N_SWITCHES + (n_layers + 1) * BLOCK, dtype=np.int64)
+    place = math.ceil(N_PARAMETERS / ALIGN) * ALIGN
+    regions = {}
+    for name, fields in _fields(s, masked).items():
+        start = place
+        for block, field, size in fields:
+            at = N_SWITCHES + block * BLOCK + 2 * field
+            table[at : at + 2] = place, place + size
+            place += math.ceil(size / ALIGN) * ALIGN
+        regions[name] = Region(start, place)
+
+    sizes = (s.n_in, *s.n_hidden, s.n_out)
+    for block in range(n_layers + 1):
+        at = N_SWITCHES + block * BLOCK
+        table[at + N_PRE] = sizes[block] + int(s.bias)
+        table[at + N_POST] = sizes[block + 1]
+        table[at + N_ADAPTIVE] = s.n_adaptive[block] if s.n_adaptive and block < n_layers else 0
+        if block:  # what the layer below sends is what this one receives
+            _alias(table, at + 2 * PRE, at - BLOCK + 2 * Z)
+    _alias(table, at + 2 * ZBAR, at - BLOCK + 2 * ZBAR_OUT)
+
+    switches = {
+        N_LAYERS: n_layers, N_OUT: s.n_out, BIAS: s.bias, RECURRENT: s.recurrent, SURROGATE: SURROGATES[s.surrogate][0],
+        AREA: s.normalisation == "area", EXACT_RESET: s.exact_reset, NORMALISE: s.normalise_current,
+        SOFTMAX: s.readout == "softmax", FEEDBACK: ("symmetric", "random", "adaptive").index(s.feedback),
+        DIRECT: s.credit == "direct", FROZEN: s.freeze_hidden, OPTIMISER: ("sgd", "adam", "obgd").index(s.optimiser),
+        REGULARISED: bool(s.rate_strength or s.spike_l1 or s.voltage_l2), RATE_PER_SEQUENCE: math.isinf(s.rate_tau),
+        MASKED: masked, FAST: regions["fast"].start, TRACES: regions["traces"].start, TAGS: regions["tags"].start,
+        LASTING: regions["lasting"].start,
+    }  # fmt: skip
+    for place_, value in switches.items():
+        table[place_] = int(value)
+    return Layout(table=table, size=place, **regions)
+
+
+def _decay(dt: float, tau: float) -> float:
+    return math.exp(-dt / tau) if tau > 0.0 else 0.0
+
+
+def fill_parameters(state: Array, s: NetworkSettings) -> None:
+    """Write the numbers of the settings, as decays and gains, into the head of the buffer."""
+    alpha, kappa_out = _decay(s.dt, s.tau_m), _decay(s.dt, s.tau_out)
+    kappa = kappa_out if s.tau_trace is None else _decay(s.dt, s.tau_trace)
+    v_reset = s.threshold if s.reset == "next_tick" else alpha * s.threshold
+    per_sequence = math.isinf(s.rate_tau)
+    rate_decay, rate_trace_decay = _decay(s.dt, s.rate_tau), 1.0 if per_sequence else _decay(s.dt, s.rate_trace_tau)
+    parameters = {
+        ALPHA: alpha, ZETA: 1.0 if s.current_gain == "unit" else 1.0 - alpha, RHO: _decay(s.dt, s.tau_adaptation),
+        BETA: s.adaptation_strength, V_TH: s.threshold, V_RESET: v_reset, REFRACTORY: round(s.refractory / s.dt),
+        KAPPA: kappa, TRACE_GAIN: 1.0 if s.trace_gain == "unit" else 1.0 - kappa, KAPPA_OUT: kappa_out,
+        ZETA_OUT: 1.0 if s.readout_gain == "unit" else 1.0 - kappa_out, EXACT: v_reset / alpha, SLOPE: s.slope,
+        HEIGHT: s.height, RATE_STRENGTH: s.rate_strength, RATE_TARGET: s.rate_target / 1000.0 * (s.dt if per_sequence else 1.0),
+        RATE_DECAY: rate_decay, RATE_GAIN: 1.0 if per_sequence else (1.0 - rate_decay) / s.dt,
+        RATE_TRACE_DECAY: rate_trace_decay, RATE_TRACE_GAIN: 1.0 if per_sequence else 1.0 - rate_trace_decay,
+        SPIKE_L1: s.spike_l1, VOLTAGE_L2: s.voltage_l2, LEARNING_RATE: s.learning_rate, BETA_1: s.beta_1,
+        BETA_2: s.beta_2, EPSILON: s.epsilon, OVERSHOOT: s.overshoot, TAG_DECAY: s.tag_decay, CLIP_VALUE: s.clip_value,
+        CLIP_NORM: s.clip_norm, WEIGHT_LIMIT: s.weight_limit, WEIGHT_DECAY: s.weight_decay,
+        FEEDBACK_DECAY: s.feedback_decay, PER_AREA: 1.0 / SURROGATES[s.surrogate][1],
+    }  # fmt: skip
+    for place, value in parameters.items():
+        state[place] = value

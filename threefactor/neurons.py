@@ -1,0 +1,98 @@
+"""Leaky integrate-and-fire neurons, with fixed (LIF) and adaptive (ALIF) threshold.
+
+Source of the equations: Bellec et al. 2020, Nat. Commun. 11:3625, equations 6 to 8 and Methods.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from threefactor._jit import kernel
+from threefactor.arrays import Array
+from threefactor.surrogates import shape
+
+
+@kernel
+def gather(current: Array, w: Array, pre: Array) -> None:
+    """current_j += sum_i w_ij pre_i, skipping what is silent.
+
+    Reads `w` (pre, post) and `pre` (at least as many as the rows of `w`); adds to `current` (post).
+    """
+    for i in range(w.shape[0]):
+        if pre[i] != 0:
+            amount = pre[i]
+            for j in range(current.size):
+                current[j] += amount * w[i, j]
+
+
+@kernel
+def normalise(current: Array, tiny: float) -> float:
+    """Shift and scale `current` to mean 0 and variance 1 over the layer; returns the factor used.
+
+    The plain layer normalisation without learnt parts (Ba et al. 2016, arXiv:1607.06450), on the input current.
+    """
+    one = current.dtype.type(1)
+    total, squares = one - one, one - one
+    for j in range(current.size):
+        total += current[j]
+    mean = total / current.dtype.type(current.size)
+    for j in range(current.size):
+        current[j] -= mean
+        squares += current[j] * current[j]
+    factor = one / np.sqrt(squares / current.dtype.type(current.size) + current.dtype.type(tiny))
+    for j in range(current.size):
+        current[j] *= factor
+    return factor
+
+
+@kernel
+def low_pass(filtered: Array, value: Array, decay: float, gain: float) -> None:
+    """filtered <- decay filtered + gain value, over the entries of `filtered`."""
+    for i in range(filtered.size):
+        filtered[i] = decay * filtered[i] + gain * value[i]
+
+
+@kernel
+def integrate(v: Array, current: Array, z_prev: Array, alpha: float, zeta: float, v_reset: float) -> None:
+    """v <- alpha v + zeta I - v_reset z_prev: the membrane, with reset by subtraction.
+
+    `v_reset` is v_th where the reset comes undecayed a tick after the spike, alpha v_th where it comes at once.
+    """
+    for j in range(v.size):
+        v[j] = alpha * v[j] + zeta * current[j] - v_reset * z_prev[j]
+
+
+@kernel
+def adapt(a: Array, z_prev: Array, rho: float, first: int) -> None:
+    """a <- rho a + z_prev for the adaptive neurons, those from `first` on."""
+    for j in range(first, a.size):
+        a[j] = rho * a[j] + z_prev[j]
+
+
+@kernel
+def fire(
+    z: Array, psi: Array, wait: Array, v: Array, a: Array,
+    v_th: float, beta: float, refractory: float, slope: float, height: float, surrogate: int,
+) -> None:  # fmt: skip
+    """Spike where v >= A = v_th + beta a and not refractory; write psi, zero while refractory.
+
+    Parameters
+    ----------
+    z, psi : written, (post,)
+        Spikes, 0 or 1, and the surrogate derivative at v - A; `z` may have a bias unit behind its end.
+    wait : read and written, (post,)
+        Ticks until the neuron may fire again, plus one.
+    v, a : read, (post,)
+        Membrane voltage and adaptation (0 for LIF neurons).
+    """
+    one = v.dtype.type(1)
+    zero = one - one
+    for j in range(v.size):
+        psi[j] = slope * (v[j] - (v_th + beta * a[j]))
+        wait[j] = max(zero, wait[j] - one)
+        z[j] = one if psi[j] >= zero and wait[j] == zero else zero
+    shape(psi, surrogate)
+    for j in range(v.size):
+        psi[j] = height * psi[j] if wait[j] == zero else zero
+        if z[j] != zero:
+            wait[j] = refractory

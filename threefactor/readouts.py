@@ -1,0 +1,33 @@
+"""Leaky readouts, linear or softmax.
+
+Source: Bellec et al. 2020, Nat. Commun. 11:3625, equations 9 to 11.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from threefactor._jit import kernel
+from threefactor.arrays import Array
+
+
+@kernel
+def integrate_readout(v: Array, w: Array, z: Array, kappa: float, zeta: float) -> None:
+    """v <- kappa v + zeta W z. Writes `v` (out); reads `w` (out, pre) and `z` (pre)."""
+    for o in range(v.size):
+        total = kappa - kappa
+        for i in range(z.size):
+            total += w[o, i] * z[i]
+        v[o] = kappa * v[o] + zeta * total
+
+
+@kernel
+def softmax(y: Array, v: Array) -> None:
+    """y = exp(v) / sum exp(v), shifted by the largest entry so that nothing overflows."""
+    top = v.max()
+    total = top - top
+    for o in range(v.size):
+        y[o] = np.exp(v[o] - top)
+        total += y[o]
+    for o in range(v.size):
+        y[o] /= total
