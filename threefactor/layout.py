@@ -30,7 +30,7 @@ from threefactor.surrogates import SURROGATES
     ALPHA, ZETA, RHO, BETA, V_TH, V_RESET, REFRACTORY, KAPPA, TRACE_GAIN, KAPPA_OUT, ZETA_OUT, EXACT, SLOPE, HEIGHT,
     RATE_STRENGTH, RATE_TARGET, RATE_DECAY, RATE_GAIN, RATE_TRACE_DECAY, RATE_TRACE_GAIN, SPIKE_L1, VOLTAGE_L2,
     LEARNING_RATE, BETA_1, BETA_2, EPSILON, OVERSHOOT, TAG_DECAY, CLIP_VALUE, CLIP_NORM, WEIGHT_LIMIT,
-    WEIGHT_DECAY, FEEDBACK_DECAY, PER_AREA, THIRD, STEP_SIZE, NO_DECAY, N_PARAMETERS,
+    WEIGHT_DECAY, FEEDBACK_DECAY, PER_AREA, STEP_SIZE, NORMS, NORMS_END, N_PARAMETERS,
 ) = range(38)  # fmt: skip
 
 # --- switches: places in `table` -------------------------------------------------------------------------------------
@@ -39,7 +39,6 @@ from threefactor.surrogates import SURROGATES
     OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, FAST, TRACES, TAGS, LASTING, N_SWITCHES,
 ) = range(23)  # fmt: skip
 SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
-SGD, ADAM, OBGD = 0, 1, 2
 
 # --- fields of a block: places in its part of `table`, two integers each ------------------------------------------------
 # NAME, NAME_REC and, where there is one, B_NAME follow each other: they belong to the connection from below, the recurrent

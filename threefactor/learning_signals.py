@@ -13,7 +13,8 @@ from threefactor.arrays import Array
 @kernel
 def broadcast(signal: Array, feedback: Array, error: Array) -> None:
     """L_j = sum_o B_oj error_o. Writes `signal` (post); reads `feedback` (out, at least post) and `error` (out)."""
-    signal[:] = 0
+    for j in range(signal.size):
+        signal[j] = 0
     for o in range(error.size):
         if error[o] != 0:
             amount = error[o]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from threefactor import layout as at
 from threefactor import tick
-from threefactor.arrays import Array
+from threefactor.arrays import Array, Ints
 from threefactor.initialisers import draw_weights
 from threefactor.layout import Layout, fill_parameters, number, plan
 from threefactor.settings import NetworkSettings, build
@@ -82,7 +82,7 @@ class Network:
         if masks:
             for name, weight in self.weights.items():
                 weight *= self._masks[name]
-        tick.reset(self._state, self._table)
+        self._run(tick.RESET)
 
     # --- acting and learning ----------------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class Network:
             Wrong shape, or an entry that is not finite; nothing has changed.
         """
         self._fill(self._input, x, "input", "n_in")
-        if tick.forward(self._state, self._table) != tick.DONE:
+        if self._run(tick.FORWARD) != tick.DONE:
             raise ValueError(f"input holds a value that is not finite: {np.asarray(x)}; this tick was not taken.")
         return self._y
 
@@ -126,7 +126,7 @@ class Network:
             No step since the last call: each tick can be learnt from once.
         """
         self._fill(self._error, error, "error", "n_out")
-        self._report(tick.learn(self._state, self._table), error)
+        self._report(self._run(tick.LEARN), error)
 
     def tag(self, error: npt.ArrayLike) -> None:
         """Add the gradient of the present tick to the tags, which keep `tag_decay` of what they held.
@@ -134,7 +134,7 @@ class Network:
         Parameters and errors as in `learn`. `update` turns the tags into a weight change.
         """
         self._fill(self._error, error, "error", "n_out")
-        self._report(tick.tag(self._state, self._table, self._state[at.TAG_DECAY]), error)
+        self._report(self._run(tick.TAG, float(self._state[at.TAG_DECAY])), error)
 
     def update(self, third_factor: float = 1.0) -> None:
         """Descend along `third_factor` times the tags: a TD error, or 1/n for the mean of n summed gradients.
@@ -143,16 +143,15 @@ class Network:
         """
         if not np.isfinite(third_factor):
             raise ValueError(f"third_factor is {third_factor}; it must be finite. Nothing was learnt.")
-        self._state[at.THIRD] = third_factor
-        tick.update(self._state, self._table)
+        self._run(tick.UPDATE, float(third_factor))
 
     def reset(self) -> None:
         """Put the neurons to rest and wipe filters and eligibility traces, as at the start of a sequence."""
-        tick.reset(self._state, self._table)
+        self._run(tick.RESET)
 
     def clear(self) -> None:
         """Drop the tags."""
-        tick.clear(self._state, self._table)
+        self._run(tick.CLEAR)
 
     # --- what may be read and set -----------------------------------------------------------------------------------
 
@@ -194,6 +193,11 @@ class Network:
         return self._matrices(at.TAG)
 
     @property
+    def regularisation(self) -> dict[str, Array]:
+        """Writable views of the gradients that the regularisers gathered since the last update, like `weights`."""
+        return self._matrices(at.REG)
+
+    @property
     def traces(self) -> dict[str, Array]:
         """Views of the filtered eligibility traces of the hidden layers, named and shaped like `weights`."""
         return self._matrices(at.EBAR)
@@ -202,6 +206,17 @@ class Network:
     def moments(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """Views of Adam's first and second moments, named and shaped like `weights`."""
         return self._matrices(at.M), self._matrices(at.S)
+
+    @property
+    def updates(self) -> dict[str, Ints]:
+        """Writable views, one number each, of how many updates Adam's bias correction has counted, like `weights`."""
+        counts = {}
+        for name in self.weights:
+            kind, _, layer = name.removeprefix("w_").partition("_")
+            block = len(self.settings.n_hidden) if kind == "out" else int(layer or 0)
+            place = at.N_SWITCHES + block * at.BLOCK + at.STEPS + (kind == "rec")
+            counts[name] = self._table[place : place + 1]
+        return counts
 
     @property
     def feedback(self) -> dict[str, Array]:
@@ -268,6 +283,9 @@ class Network:
         planned = plan(self.settings, masked=bool(self._table[at.MASKED]))
         self._layout = Layout(self._table, planned.size, planned.fast, planned.traces, planned.tags, planned.lasting)
         self._cut_views()
+
+    def _run(self, command: int, given: float = 0.0) -> int:
+        return tick.run(self._state, self._table, command, given)
 
     def _cut_views(self) -> None:
         last = len(self.settings.n_hidden)

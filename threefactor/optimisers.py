@@ -1,4 +1,4 @@
-"""From gradient to weight change, one row at a time, and the step sizes that need the whole gradient.
+"""From tags to weight changes.
 
 A new optimiser is a code in `layout`, a branch in `descend`, and a naive twin in the tests.
 """
@@ -9,35 +9,54 @@ import numpy as np
 
 from threefactor._jit import kernel
 from threefactor.arrays import Array
-from threefactor.layout import ADAM
+
+SGD, ADAM, OBGD = 0, 1, 2
 
 
 @kernel
 def descend(
-    w: Array, m: Array, s: Array, i: int, g: Array, optimiser: int,
-    step: float, beta_1: float, beta_2: float, epsilon: float, shrink: float, limit: float,
+    w: Array, m: Array, s: Array, tags: Array, reg: Array, g: Array, optimiser: int, third: float, scale: float,
+    step: float, beta_1: float, beta_2: float, epsilon: float, shrink: float, clip: float, limit: float,
 ) -> None:  # fmt: skip
-    """One descent step of row i of the weights `w` along the gradient `g`.
+    """Descend along g = scale (third x tag + reg), bounded to [-clip, clip], and empty `reg`.
 
     SGD and the bounded step: w <- w - step g. Adam (Kingma & Ba 2015, arXiv:1412.6980, in the form that has epsilon
     outside the bias correction): m <- beta_1 m + (1 - beta_1) g; s <- beta_2 s + (1 - beta_2) g^2;
     w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction.
-    `shrink` is the share of the weight lost to decay; `limit` bounds the weight's size. `m`, `s` are read and
-    written by Adam alone.
+
+    Parameters
+    ----------
+    w : (rows, columns), written
+        Weights; then bounded to [-limit, limit]. `shrink` is the share lost to decay.
+    m, s : as `w` for Adam, else without rows; read and written
+        Moments.
+    tags, reg : (rows, columns), read; `reg` may have no rows
+        What was gathered.
+    g : (columns,), written
+        Room for the gradient of one row.
     """
-    if optimiser == ADAM:
-        rest_1, rest_2 = g.dtype.type(1) - beta_1, g.dtype.type(1) - beta_2
+    rest_1, rest_2 = g.dtype.type(1) - beta_1, g.dtype.type(1) - beta_2
+    factor = scale * third
+    for i in range(w.shape[0]):
         for j in range(g.size):
-            m[i, j] = beta_1 * m[i, j] + rest_1 * g[j]
-            s[i, j] = beta_2 * s[i, j] + rest_2 * g[j] * g[j]
-        for j in range(g.size):
-            w[i, j] -= step * m[i, j] / (np.sqrt(s[i, j]) + epsilon) + shrink * w[i, j]
-    else:
+            g[j] = factor * tags[i, j]
+        if reg.shape[0] > 0:
+            for j in range(g.size):
+                g[j] += scale * reg[i, j]
+                reg[i, j] = 0
+        if clip < np.inf:
+            for j in range(g.size):
+                g[j] = min(max(g[j], -clip), clip)
+        if optimiser == ADAM:
+            for j in range(g.size):
+                m[i, j] = beta_1 * m[i, j] + rest_1 * g[j]
+                s[i, j] = beta_2 * s[i, j] + rest_2 * g[j] * g[j]
+                g[j] = m[i, j] / (np.sqrt(s[i, j]) + epsilon)
         for j in range(g.size):
             w[i, j] -= step * g[j] + shrink * w[i, j]
-    if limit < np.inf:
-        for j in range(g.size):
-            w[i, j] = min(max(w[i, j], -limit), limit)
+        if limit < np.inf:
+            for j in range(g.size):
+                w[i, j] = min(max(w[i, j], -limit), limit)
 
 
 @kernel
@@ -57,7 +76,16 @@ def overshooting_bound(third: float, l1: float, learning_rate: float, overshoot:
 
 
 @kernel
-def clip_row(g: Array, bound: float) -> None:
-    """Bound each entry of `g` to [-bound, bound]."""
-    for j in range(g.size):
-        g[j] = min(max(g[j], -bound), bound)
+def add_norms(total: Array, tags: Array, reg: Array, third: float) -> None:
+    """total += (L1 norm of the tags, squared L2 norm of third x tag + reg), of one matrix laid flat."""
+    l1, squares = third - third, third - third
+    for i in range(tags.size):
+        l1 += abs(tags[i])
+    if reg.size > 0:
+        for i in range(tags.size):
+            squares += (third * tags[i] + reg[i]) ** 2
+    else:
+        for i in range(tags.size):
+            squares += (third * tags[i]) ** 2
+    total[0] += l1
+    total[1] += squares

@@ -24,7 +24,9 @@ def integrate_readout(v: Array, w: Array, z: Array, kappa: float, zeta: float) -
 @kernel
 def softmax(y: Array, v: Array) -> None:
     """y = exp(v) / sum exp(v), shifted by the largest entry so that nothing overflows."""
-    top = v.max()
+    top = v[0]
+    for o in range(1, v.size):
+        top = max(top, v[o])
     total = top - top
     for o in range(v.size):
         y[o] = np.exp(v[o] - top)

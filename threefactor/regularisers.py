@@ -1,4 +1,4 @@
-"""Firing-rate homeostasis and the costs of spikes: gradients that need no error from outside.
+"""Firing-rate homeostasis and the cost of spikes: a learning signal that needs no error from outside.
 
 Source: Bellec et al. 2020, Nat. Commun. 11:3625, Methods, "Firing rate regularization".
 """
@@ -13,9 +13,9 @@ from threefactor.arrays import Array
 def rate_signal(
     signal: Array, rate: Array, z: Array, decay: float, gain: float, strength: float, target: float, cost: float
 ) -> None:
-    """rate <- decay rate + gain z [1/ms]; signal = strength (rate - target) + cost.
+    """rate <- decay rate + gain z; signal = strength (rate - target) + cost.
 
-    Writes `rate` and `signal` (post); reads `z`. `target` is in spikes a ms; `cost` is the L1 cost of a spike.
+    Writes `rate` and `signal` (post); reads `z`. `target` is in the unit of `rate`; `cost` is the cost of one spike.
     """
     for j in range(signal.size):
         rate[j] = decay * rate[j] + gain * z[j]
@@ -23,14 +23,15 @@ def rate_signal(
 
 
 @kernel
-def add_rate_row(g: Array, signal: Array, trace: Array) -> None:
-    """g += signal x eligibility of one presynaptic neuron."""
-    for j in range(g.size):
-        g[j] += signal[j] * trace[j]
+def sequence_signal(signal: Array, rate: Array, ticks: float, strength: float, target: float, cost: float) -> None:
+    """signal = strength (n / ticks - target) / ticks + cost, `rate` holding the spike counts n of a whole sequence."""
+    for j in range(signal.size):
+        signal[j] = strength * (rate[j] / ticks - target) / ticks + cost
 
 
 @kernel
-def add_voltage_row(g: Array, v: Array, zbar: float, strength: float) -> None:
-    """g += strength v zbar: descent on strength v^2 / 2, reset not differentiated."""
-    for j in range(g.size):
-        g[j] += strength * v[j] * zbar
+def gather_sequence(reg: Array, signal: Array, averaged: Array) -> None:
+    """reg += signal_j x summed eligibility of the sequence; both matrices (pre, post)."""
+    for i in range(averaged.shape[0]):
+        for j in range(signal.size):
+            reg[i, j] += signal[j] * averaged[i, j]

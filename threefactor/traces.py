@@ -1,7 +1,7 @@
 """Eligibility traces: presynaptic activity x surrogate derivative of the postsynaptic neuron, filtered.
 
-Source: Bellec et al. 2020, Nat. Commun. 11:3625, equations 13, 22 to 25. All functions work on row i of a matrix
-(pre, post): on all the synapses of one presynaptic neuron.
+Source: Bellec et al. 2020, Nat. Commun. 11:3625, equations 13 and 22 to 25. Matrices are (pre, post). The loops over a
+row stand in one function on purpose: a call for each row would cost as much as the row.
 """
 
 from __future__ import annotations
@@ -11,56 +11,105 @@ from threefactor.arrays import Array
 
 
 @kernel
-def eligibility(e: Array, psi: Array, zbar: float, eps_a: Array, i: int, first: int, beta: float, rho: float) -> None:
-    """e = psi (zbar - beta eps_a); eps_a <- rho eps_a + e.
-
-    Writes `e` (post); reads `psi` (post). `eps_a` (pre, adaptive) belongs to the neurons from `first` on; those before
-    do not adapt.
-    """
-    for j in range(first):
-        e[j] = psi[j] * zbar
-    for k in range(eps_a.shape[1]):
-        trace = psi[first + k] * (zbar - beta * eps_a[i, k])
-        eps_a[i, k] = rho * eps_a[i, k] + trace
-        e[first + k] = trace
-
-
-@kernel
-def exact_eligibility(
-    e: Array, psi: Array, pre: float, eps_v: Array, eps_a: Array, i: int, first: int,
-    alpha: float, reset: float, beta: float, rho: float,
+def tag_traces(
+    tags: Array, reg: Array, ebar: Array, eps_a: Array, eps_v: Array, averaged: Array, e: Array,
+    psi: Array, signal: Array, regular: Array, v: Array, zbar: Array, pre: Array,
+    scale: float, decay: float, kappa: float, gain: float, alpha: float, reset: float, beta: float, rho: float,
+    averaged_decay: float, averaged_gain: float, voltage: float,
 ) -> None:  # fmt: skip
-    """The same with the gradient through the reset: eps_v <- alpha (eps_v - reset e_prev) + pre, one entry a synapse.
+    """Advance the traces of one matrix by a tick and add trace x learning signal to its tags.
 
-    `eps_v` (pre, post) holds eps_v - reset e between the ticks; `reset` is what a spike takes from the voltage over
-    alpha. For v_th = 1 and a LIF neuron this is eps <- (alpha - psi) eps + pre.
+    For the synapse from i to j::
+
+        e    = psi (zbar - beta eps_a) ;  eps_a <- rho eps_a + e          (LIF: no eps_a)
+        ebar <- kappa ebar + gain e
+        tag  <- decay tag + L ebar
+        reg  <- reg + R e + voltage v zbar
+
+    With the gradient carried through the reset, zbar gives way to ``eps_v <- alpha (eps_v - reset e_prev) + scale pre``, one
+    entry a synapse.
+
+    Parameters
+    ----------
+    tags, ebar : (pre, post), read and written
+        Tags and filtered traces.
+    reg, averaged : (pre, post) or (0, post), read and written
+        What the regularisers gather, and the filtered e that homeostasis multiplies instead of e.
+    eps_a : (pre, adaptive), read and written
+        Eligibility vector of the adaptation, for the last neurons of the layer.
+    eps_v : (pre, post) or (0, post), read and written
+        eps_v - reset e, where the trace through the reset is wanted.
+    e : (post,), written
+        Room for the traces of one row.
+    psi, signal, regular, v : (post,), read
+        Surrogate derivative, learning signal L, signal R of the regularisers, membrane voltage.
+    zbar, pre : (pre,), read
+        Presynaptic activity, filtered and scaled, and as it is; `scale` is what the membrane multiplies it with.
     """
-    for j in range(e.size):
-        eps_v[i, j] = alpha * eps_v[i, j] + pre
-        e[j] = psi[j] * eps_v[i, j]
-    for k in range(eps_a.shape[1]):
-        j = first + k
-        e[j] -= psi[j] * beta * eps_a[i, k]
-        eps_a[i, k] = rho * eps_a[i, k] + e[j]
-    for j in range(e.size):
-        eps_v[i, j] -= reset * e[j]
+    first = psi.size - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
+    for i in range(ebar.shape[0]):
+        if eps_v.shape[0] > 0:
+            for j in range(psi.size):
+                eps_v[i, j] = alpha * eps_v[i, j] + scale * pre[i]
+                e[j] = psi[j] * eps_v[i, j]
+            for j in range(first, psi.size):
+                e[j] -= psi[j] * beta * eps_a[i, j - first]
+                eps_a[i, j - first] = rho * eps_a[i, j - first] + e[j]
+            for j in range(psi.size):
+                eps_v[i, j] -= reset * e[j]
+        else:
+            z = zbar[i]
+            for j in range(first):
+                e[j] = psi[j] * z
+            for k in range(psi.size - first):
+                trace = psi[first + k] * (z - beta * eps_a[i, k])
+                eps_a[i, k] = rho * eps_a[i, k] + trace
+                e[first + k] = trace
+        for j in range(psi.size):
+            filtered = kappa * ebar[i, j] + gain * e[j]
+            ebar[i, j] = filtered
+            tags[i, j] = decay * tags[i, j] + signal[j] * filtered
+        if averaged.shape[0] > 0:
+            for j in range(psi.size):
+                e[j] = averaged_decay * averaged[i, j] + averaged_gain * e[j]
+                averaged[i, j] = e[j]
+        if reg.shape[0] > 0:
+            for j in range(psi.size):
+                reg[i, j] += regular[j] * e[j] + voltage * v[j] * zbar[i]
 
 
 @kernel
-def filter_row(trace: Array, i: int, e: Array, decay: float, gain: float) -> None:
-    """trace_i <- decay trace_i + gain e: the filtered eligibility trace, and the one that homeostasis averages."""
-    for j in range(e.size):
-        trace[i, j] = decay * trace[i, j] + gain * e[j]
+def learn_at_once(w: Array, ebar: Array, psi: Array, step: Array, zbar: Array, kappa: float, gain: float) -> None:
+    """All three factors of LIF neurons under plain descent in one pass: the common case, at half the memory traffic.
+
+    ebar <- kappa ebar + gain zbar psi; w <- w - step ebar. `w` and `ebar` (pre, post) are written; `step` (post) is the
+    learning rate times the learning signal.
+    """
+    for i in range(w.shape[0]):
+        amount = gain * zbar[i]
+        for j in range(psi.size):
+            trace = kappa * ebar[i, j] + amount * psi[j]
+            ebar[i, j] = trace
+            w[i, j] -= step[j] * trace
 
 
 @kernel
-def learn_row(w: Array, ebar: Array, i: int, psi: Array, step: Array, zbar: float, kappa: float) -> None:
-    """All three factors of LIF neurons under plain descent in one pass, the common case, at half the memory traffic.
+def tag_outputs(tags: Array, error: Array, zbar: Array, decay: float) -> None:
+    """tag <- decay tag + error_o zbar_i, for weights onto the readout. `tags` is (out, pre)."""
+    for o in range(error.size):
+        amount = error[o]
+        for i in range(tags.shape[1]):
+            tags[o, i] = decay * tags[o, i] + amount * zbar[i]
 
-    ebar <- kappa ebar + zbar psi; w <- w - step ebar, where `zbar` carries the gain of the filter and `step` (post)
-    is the learning rate times the learning signal.
-    """
-    for j in range(psi.size):
-        trace = kappa * ebar[i, j] + zbar * psi[j]
-        ebar[i, j] = trace
-        w[i, j] -= step[j] * trace
+
+@kernel
+def keep_connected(values: Array, mask: Array, recurrent: bool) -> None:
+    """Zero what belongs to no synapse: autapses of a recurrent matrix, and where `mask`, if there is one, is 0."""
+    if values.shape[0] == 0:
+        return
+    if recurrent:
+        for i in range(values.shape[0]):
+            values[i, i] = 0
+    for i in range(mask.shape[0]):
+        for j in range(mask.shape[1]):
+            values[i, j] *= mask[i, j]
