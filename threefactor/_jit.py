@@ -7,6 +7,7 @@ of the package in a container or a read-only install finds the folder of the sam
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -35,16 +36,17 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "threefactor"
 
 
-def _hash_sources() -> str:
+@functools.cache
+def _stamp(package: str) -> str:
+    """Hash of the sources of all kernels that a kernel of this package may call: the engine's and the package's own."""
     digest = hashlib.sha256(numba.__version__.encode())
-    here = Path(__file__).parent
-    for folder in (here, here.parent / "controllers", here.parent / "envs"):
-        for file in sorted(folder.glob("*.py")):
-            digest.update(file.name.encode() + file.read_bytes())
+    root = Path(__file__).parent.parent
+    for folder in sorted({"threefactor", package}):
+        for file in sorted((root / folder).glob("*.py")):
+            source = file.read_bytes()
+            if b"_jit import kernel" in source:
+                digest.update(file.name.encode() + source)
     return digest.hexdigest()[:16]
-
-
-_STAMP = _hash_sources()
 
 
 class _Locator(_CacheLocator):  # type: ignore[misc]
@@ -52,12 +54,13 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
         self._name = f"{py_func.__module__}.{py_func.__code__.co_firstlineno}"
+        self._stamp = _stamp(py_func.__module__.partition(".")[0])
 
     def get_cache_path(self) -> str:
-        return str(cache_root() / _STAMP)
+        return str(cache_root() / self._stamp)
 
     def get_source_stamp(self) -> str:
-        return _STAMP
+        return self._stamp
 
     def get_disambiguator(self) -> str:
         return self._name

@@ -66,15 +66,15 @@ class Network:
         **settings: Any,
     ) -> None:
         def each(n: int | Sequence[int]) -> list[int]:
-            return [n] if isinstance(n, int | np.integer) else list(n)
+            return [int(n)] if isinstance(n, int | np.integer) else [int(m) for m in n]
 
         self.settings = build(
             NetworkSettings, n_in=n_in, n_hidden=each(n_hidden), n_out=n_out, n_adaptive=each(n_adaptive), **settings
         )
         self._layout = plan(self.settings, masked=bool(masks))
-        self._table = self._layout.table
-        self._state = np.zeros(self._layout.size, dtype=self.settings.dtype)
-        fill_parameters(self._state, self.settings)
+        self.table = self._layout.table
+        self.state = np.zeros(self._layout.size, dtype=self.settings.dtype)
+        fill_parameters(self.state, self.settings)
         self._cut_views()
         if masks:
             self._set_masks(masks)
@@ -134,7 +134,7 @@ class Network:
         Parameters and errors as in `learn`. `update` turns the tags into a weight change.
         """
         self._fill(self._error, error, "error", "n_out")
-        self._report(self._run(tick.TAG, float(self._state[at.TAG_DECAY])), error)
+        self._report(self._run(tick.TAG, float(self.state[at.TAG_DECAY])), error)
 
     def update(self, third_factor: float = 1.0) -> None:
         """Descend along `third_factor` times the tags: a TD error, or 1/n for the mean of n summed gradients.
@@ -158,24 +158,24 @@ class Network:
     @property
     def slope(self) -> float:
         """Slope of the surrogate [1/voltage]; may be set between any two ticks."""
-        return float(self._state[at.SLOPE])
+        return float(self.state[at.SLOPE])
 
     @slope.setter
     def slope(self, value: float) -> None:
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"slope is {value}; it must be positive and finite.")
-        self._state[at.SLOPE] = value
+        self.state[at.SLOPE] = value
 
     @property
     def learning_rate(self) -> float:
         """Learning rate; may be set between any two ticks."""
-        return float(self._state[at.LEARNING_RATE])
+        return float(self.state[at.LEARNING_RATE])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"learning_rate is {value}; it must be finite and not negative.")
-        self._state[at.LEARNING_RATE] = value
+        self.state[at.LEARNING_RATE] = value
 
     @property
     def y(self) -> Array:
@@ -215,7 +215,7 @@ class Network:
             kind, _, layer = name.removeprefix("w_").partition("_")
             block = len(self.settings.n_hidden) if kind == "out" else int(layer or 0)
             place = at.N_SWITCHES + block * at.BLOCK + at.STEPS + (kind == "rec")
-            counts[name] = self._table[place : place + 1]
+            counts[name] = self.table[place : place + 1]
         return counts
 
     @property
@@ -272,20 +272,25 @@ class Network:
         s = self.settings
         return f"Network({s.n_in} -> {' -> '.join(map(str, s.n_hidden))} -> {s.n_out}, {s.optimiser}, {s.dtype})"
 
+    @property
+    def fast(self) -> Array:
+        """View of everything that lives from tick to tick but for traces: voltages, spikes, filters."""
+        return self._layout.fast.of(self.state)
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"settings": msgspec.to_builtins(self.settings), "state": self._state, "table": self._table}
+        return {"settings": msgspec.to_builtins(self.settings), "state": self.state, "table": self.table}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         self.settings = build(NetworkSettings, **saved["settings"])
-        self._state, self._table = saved["state"].copy(), saved["table"].copy()
-        planned = plan(self.settings, masked=bool(self._table[at.MASKED]))
-        self._layout = Layout(self._table, planned.size, planned.fast, planned.traces, planned.tags, planned.lasting)
+        self.state, self.table = saved["state"].copy(), saved["table"].copy()
+        planned = plan(self.settings, masked=bool(self.table[at.MASKED]))
+        self._layout = Layout(self.table, planned.size, planned.fast, planned.traces, planned.tags, planned.lasting)
         self._cut_views()
 
     def _run(self, command: int, given: float = 0.0) -> int:
-        return tick.run(self._state, self._table, command, given)
+        return tick.run(self.state, self.table, command, given)
 
     def _cut_views(self) -> None:
         last = len(self.settings.n_hidden)
@@ -295,7 +300,7 @@ class Network:
 
     def _view(self, block: int, field: int) -> Array:
         place = at.N_SWITCHES + block * at.BLOCK + 2 * field
-        return self._state[self._table[place] : self._table[place + 1]]
+        return self.state[self.table[place] : self.table[place + 1]]
 
     def _layer(self, layer: int, field: int) -> Array:
         block = range(len(self.settings.n_hidden))[layer]
@@ -306,7 +311,7 @@ class Network:
         found = {}
         last = len(self.settings.n_hidden)
         for block in range(last + 1):
-            columns = int(number(self._table, block, at.N_PRE if block == last else at.N_POST))
+            columns = int(number(self.table, block, at.N_PRE if block == last else at.N_POST))
             for name, shift in (("w_out", 0),) if block == last else (("w_in", 0), ("w_rec", 1)):
                 flat = self._view(block, field + shift)
                 if flat.size:

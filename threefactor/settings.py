@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import Meta
 
 from threefactor.surrogates import SURROGATES
@@ -165,6 +166,10 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 raise ValueError(f"{name} is {value}; it must be finite.")
 
 
+def _native(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def build(kind: type[S], **values: Any) -> S:
     """Make a settings record from keywords, checking names, types and ranges.
 
@@ -178,6 +183,6 @@ def build(kind: type[S], **values: Any) -> S:
         if name not in known:
             raise ValueError(f"unknown setting {name!r}; {kind.__name__} knows {', '.join(sorted(known))}.")
     try:
-        return msgspec.convert(values, kind)
+        return msgspec.convert({name: _native(value) for name, value in values.items()}, kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"{kind.__name__}: {error}") from None

@@ -1,0 +1,80 @@
+"""Policies: from readout to action, and the error that stands for the gradient of the log-probability.
+
+Source: FACTS of the policy gradient, Sutton & Barto 2018, chapter 13; e-prop form in Bellec et al. 2020, Nat. Commun.
+11:3625, equation 34 and following. Errors are those of a loss, so that descent on ``td_error x error`` raises the
+probability of an action that turned out better than expected.
+"""
+
+from __future__ import annotations
+
+import math
+
+from threefactor._jit import kernel
+from threefactor.arrays import Array
+
+CATEGORICAL, GAUSSIAN = 0, 1
+
+
+@kernel
+def softmax(p: Array, logits: Array) -> None:
+    """p_k = exp(logit_k) / sum exp(logit)."""
+    top = logits[0]
+    for k in range(1, logits.size):
+        top = max(top, logits[k])
+    total = 0.0
+    for k in range(logits.size):
+        p[k] = math.exp(logits[k] - top)
+        total += p[k]
+    for k in range(logits.size):
+        p[k] /= total
+
+
+@kernel
+def draw_categorical(p: Array, noise: float) -> int:
+    """Index k with probability p_k, from `noise` uniform in [0, 1)."""
+    total = 0.0
+    for k in range(p.size):
+        total += p[k]
+        if noise < total:
+            return k
+    return p.size - 1
+
+
+@kernel
+def categorical_error(error: Array, p: Array, chosen: int, entropy: float) -> None:
+    """error_k = p_k - 1[k = chosen] + entropy p_k (log p_k + H), the last term with the weight of an entropy bonus."""
+    h = 0.0
+    for k in range(p.size):
+        h -= p[k] * math.log(p[k] + 1e-12)
+    for k in range(p.size):
+        error[k] = p[k] + entropy * p[k] * (math.log(p[k] + 1e-12) + h)
+    error[chosen] -= 1.0
+
+
+@kernel
+def deviation(x: float, floor: float) -> float:
+    """Standard deviation of the Gaussian policy: softplus of its readout, plus a floor."""
+    return floor + max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+@kernel
+def draw_gaussian(action: Array, y: Array, noise: Array, floor: float) -> None:
+    """action = mu + sigma noise; `y` holds the means and then what `deviation` turns into sigma."""
+    n = action.size
+    for k in range(n):
+        action[k] = y[k] + deviation(y[n + k], floor) * noise[k]
+
+
+@kernel
+def gaussian_error(error: Array, y: Array, noise: Array, floor: float, entropy: float) -> None:
+    """Minus the gradient of log N(action; mu, sigma) with respect to `y`, and of an entropy bonus.
+
+    With u = (action - mu) / sigma = `noise`: d/dmu = u / sigma, d/dsigma = (u^2 - 1) / sigma; the entropy is
+    log sigma plus a constant.
+    """
+    n = noise.size
+    for k in range(n):
+        sigma = deviation(y[n + k], floor)
+        slope = 1.0 / (1.0 + math.exp(-y[n + k]))
+        error[k] = -noise[k] / sigma
+        error[n + k] = -(noise[k] * noise[k] - 1.0 + entropy) * slope / sigma

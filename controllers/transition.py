@@ -1,0 +1,188 @@
+"""One step of the actor-critic in compiled code: observation in, action out, learning included.
+
+Reward-based e-prop: Bellec et al. 2020, Nat. Commun. 11:3625, equations 28 to 36. The TD error multiplies tags that
+were laid before it, so learning is causal; nothing but the two networks and the vector `memory` is kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+from controllers.normalisation import observe, standardise
+from controllers.policies import (
+    CATEGORICAL,
+    categorical_error,
+    draw_categorical,
+    draw_gaussian,
+    gaussian_error,
+    softmax,
+)
+from threefactor import layout as at
+from threefactor._jit import kernel
+from threefactor.arrays import Array, Ints
+from threefactor.layout import vector
+from threefactor.tick import CLEAR, FORWARD, RESET, TAG, UPDATE, all_finite, run
+
+# Places in `memory`: numbers first, then five vectors.
+(
+    COUNT, RETURN, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, VALUE, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY,
+    SIGMA_FLOOR, OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, N_NUMBERS,
+) = range(17)  # fmt: skip
+# Places in `sizes`
+N_OBSERVATION, N_ACTION, N_NOISE, KIND, N_SIZES = range(5)
+
+ACTED, BAD_OBSERVATION, BAD_REWARD = 0, 1, 2
+
+
+@kernel
+def observation_of(memory: Array, sizes: Ints, which: int) -> Array:
+    """View of the observation (0), of its running mean (1) or of its summed squared deviations (2)."""
+    n = sizes[N_OBSERVATION]
+    return memory[N_NUMBERS + which * n : N_NUMBERS + (which + 1) * n]
+
+
+@kernel
+def action_of(memory: Array, sizes: Ints) -> Array:
+    """View of the action; behind it come the probabilities, then the noise."""
+    start = N_NUMBERS + 3 * sizes[N_OBSERVATION]
+    return memory[start : start + sizes[N_ACTION]]
+
+
+@kernel
+def probabilities_of(memory: Array, sizes: Ints) -> Array:
+    """View of the probabilities of a categorical policy."""
+    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + sizes[N_ACTION]
+    return memory[start : start + sizes[N_ACTION]]
+
+
+@kernel
+def noise_of(memory: Array, sizes: Ints) -> Array:
+    """View of the random numbers of this step."""
+    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + 2 * sizes[N_ACTION]
+    return memory[start : start + sizes[N_NOISE]]
+
+
+@kernel
+def show(state: Array, table: Ints, memory: Array, sizes: Ints) -> None:
+    """Advance a network by one tick on the present observation, standardised if so wished."""
+    x = observation_of(memory, sizes, 0)
+    slot = vector(state, table, 0, at.INPUT)
+    if memory[NORMALISE] > 0.0:
+        mean, squares = observation_of(memory, sizes, 1), observation_of(memory, sizes, 2)
+        standardise(slot, x, mean, squares, memory[COUNT], memory[OBSERVATION_LIMIT])
+    else:
+        for i in range(x.size):
+            slot[i] = x[i]
+    run(state, table, FORWARD, 0.0)
+
+
+@kernel
+def readout(state: Array, table: Ints, which: int) -> Array:
+    """View of the readout's field `which`: Y or ERROR."""
+    return vector(state, table, table[at.N_LAYERS], which)
+
+
+@kernel
+def choose(state: Array, table: Ints, memory: Array, sizes: Ints, greedy: bool) -> None:
+    """Write the action that the actor's readout asks for."""
+    y, action, noise = readout(state, table, at.Y), action_of(memory, sizes), noise_of(memory, sizes)
+    if sizes[KIND] == CATEGORICAL:
+        p = probabilities_of(memory, sizes)
+        softmax(p, y)
+        if greedy:
+            best = 0
+            for k in range(1, p.size):
+                best = k if p[k] > p[best] else best
+            action[0] = best
+        else:
+            action[0] = draw_categorical(p, noise[0])
+    elif greedy:
+        for k in range(action.size):
+            action[k] = y[k]
+    else:
+        draw_gaussian(action, y, noise, memory[SIGMA_FLOOR])
+
+
+@kernel
+def take_action(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints) -> None:
+    """Choose an action in the state just seen, and tag what made value and action what they are."""
+    choose(actor, actor_table, memory, sizes, False)
+    memory[VALUE] = readout(critic, critic_table, at.Y)[0]
+    decay = memory[DISCOUNT] * memory[TRACE_DECAY]
+    readout(critic, critic_table, at.ERROR)[0] = -1.0
+    run(critic, critic_table, TAG, decay)
+    error, y = readout(actor, actor_table, at.ERROR), readout(actor, actor_table, at.Y)
+    if sizes[KIND] == CATEGORICAL:
+        chosen = int(action_of(memory, sizes)[0])
+        categorical_error(error, probabilities_of(memory, sizes), chosen, memory[ENTROPY])
+    else:
+        gaussian_error(error, y, noise_of(memory, sizes), memory[SIGMA_FLOOR], memory[ENTROPY])
+    run(actor, actor_table, TAG, decay)
+
+
+@kernel
+def see(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints) -> None:
+    """Take the present observation into the statistics and show it to both networks."""
+    memory[COUNT] += 1.0
+    x = observation_of(memory, sizes, 0)
+    observe(observation_of(memory, sizes, 1), observation_of(memory, sizes, 2), memory[COUNT], x)
+    show(actor, actor_table, memory, sizes)
+    show(critic, critic_table, memory, sizes)
+
+
+@kernel
+def scaled(memory: Array, reward: float, terminated: bool) -> float:
+    """Reward over the running deviation of the discounted return."""
+    memory[RETURN] = memory[RETURN] * memory[DISCOUNT] + reward
+    memory[RETURN_COUNT] += 1.0
+    off = memory[RETURN] - memory[RETURN_MEAN]
+    memory[RETURN_MEAN] += off / memory[RETURN_COUNT]
+    memory[RETURN_SQUARES] += off * (memory[RETURN] - memory[RETURN_MEAN])
+    if memory[SCALE_REWARDS] > 0.0 and memory[RETURN_COUNT] > 1.0:
+        variance = memory[RETURN_SQUARES] / (memory[RETURN_COUNT] - 1.0)
+        memory[REWARD_SCALE] = 1.0 / math.sqrt(variance + 1e-8)
+    if terminated:
+        memory[RETURN] = 0.0
+    return reward * memory[REWARD_SCALE]
+
+
+@kernel
+def begin(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints) -> int:
+    """Start an episode on the observation that stands in `memory`."""
+    if not all_finite(observation_of(memory, sizes, 0)):
+        return BAD_OBSERVATION
+    run(actor, actor_table, CLEAR, 0.0)
+    run(critic, critic_table, CLEAR, 0.0)
+    if memory[KEEP_STATE] == 0.0:
+        run(actor, actor_table, RESET, 0.0)
+        run(critic, critic_table, RESET, 0.0)
+    memory[RETURN] = 0.0
+    see(actor, actor_table, critic, critic_table, memory, sizes)
+    take_action(actor, actor_table, critic, critic_table, memory, sizes)
+    return ACTED
+
+
+@kernel
+def transition(
+    actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints,
+    reward: float, terminated: bool, truncated: bool,
+) -> int:  # fmt: skip
+    """Learn from one transition whose next observation stands in `memory`, and choose the next action.
+
+    Only termination makes the next state worthless; a truncated episode bootstraps from it.
+    """
+    if not math.isfinite(reward):
+        return BAD_REWARD
+    if not all_finite(observation_of(memory, sizes, 0)):
+        return BAD_OBSERVATION
+    value_before, value_after = memory[VALUE], 0.0
+    if not terminated:
+        see(actor, actor_table, critic, critic_table, memory, sizes)
+        value_after = readout(critic, critic_table, at.Y)[0]
+    td_error = scaled(memory, reward, terminated) + memory[DISCOUNT] * value_after - value_before
+    memory[TD_ERROR] = td_error
+    run(actor, actor_table, UPDATE, td_error)
+    run(critic, critic_table, UPDATE, td_error)
+    if not (terminated or truncated):
+        take_action(actor, actor_table, critic, critic_table, memory, sizes)
+    return ACTED
