@@ -1,5 +1,6 @@
 """What acts in a loop."""
 
 from controllers.actor_critic import ActorCritic, ActorCriticSettings
+from controllers.training import Episode, Loop, evaluate, solved
 
-__all__ = ["ActorCritic", "ActorCriticSettings"]
+__all__ = ["ActorCritic", "ActorCriticSettings", "Episode", "Loop", "evaluate", "solved"]

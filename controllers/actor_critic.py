@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from typing import Annotated, Any, Literal
 
 import gymnasium as gym
@@ -11,11 +13,11 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from controllers import transition as compiled
-from controllers.policies import CATEGORICAL, GAUSSIAN
-from threefactor import Network
+from controllers.spaces import Actions, flat_size
+from threefactor import Network, ScheduleSettings, SlopeSchedule, tick
 from threefactor import layout as at
-from threefactor import tick
 from threefactor.arrays import Array
+from threefactor.checkpoints import load_checkpoint, restore, save_checkpoint
 from threefactor.settings import Fraction, NonNegative, Positive, build
 
 
@@ -36,6 +38,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         What membrane and readout keep from one environment step to the next; time is counted in such steps.
     slope, height, surrogate
         Of the surrogate derivative, see `threefactor.surrogates`; thresholds are 1.
+    slope_schedule : ScheduleSettings
+        How the slope follows the returns of the episodes; by default it does not.
     recurrent : bool
         Whether the populations are recurrent, for partially observed tasks.
     adaptive_share : float
@@ -52,18 +56,19 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Precision of the networks.
     """
 
-    n_hidden: Annotated[int, Meta(ge=1)] = 128
+    n_hidden: Annotated[int, Meta(ge=1)] = 256
     discount: Fraction = 0.99
-    trace_decay: Fraction = 0.9
+    trace_decay: Fraction = 0.85
     learning_rate: Positive = 1.0
-    actor_overshoot: Positive = 3.0
-    critic_overshoot: Positive = 2.0
+    actor_overshoot: Positive = 10.0
+    critic_overshoot: Positive = 3.0
     entropy: NonNegative = 0.003
     membrane_decay: Fraction = 0.5
     readout_decay: Fraction = 0.5
     surrogate: str = "piecewise_linear"
-    slope: Positive = 0.5
-    height: Positive = 1.0
+    slope: Positive = 1.0
+    height: Positive = 0.3
+    slope_schedule: ScheduleSettings = ScheduleSettings()
     recurrent: bool = False
     adaptive_share: Fraction = 0.0
     adaptation_decay: Fraction = 0.9
@@ -77,7 +82,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 def _tau(decay: float) -> float:
     """Time constant in ticks whose decay this is."""
-    return -1.0 / np.log(min(max(decay, 1e-6), 1.0 - 1e-9))
+    return -1.0 / math.log(min(max(decay, 1e-6), 1.0 - 1e-9))
 
 
 class ActorCritic:
@@ -113,9 +118,7 @@ class ActorCritic:
 
     def __init__(self, n_observation: int, action_space: gym.Space[Any], seed: int = 0, **settings: Any) -> None:
         s = self.settings = build(ActorCriticSettings, **settings)
-        self.n_observation, self.action_space, self.seed = int(n_observation), action_space, int(seed)
-        discrete = isinstance(action_space, gym.spaces.Discrete)
-        n_action = int(action_space.n) if discrete else int(np.prod(action_space.shape))
+        self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         shared: dict[str, Any] = {
             "n_in": self.n_observation, "n_hidden": s.n_hidden, "n_adaptive": round(s.adaptive_share * s.n_hidden),
             "recurrent": s.recurrent, "bias": True, "tau_m": _tau(s.membrane_decay), "tau_out": _tau(s.readout_decay),
@@ -124,16 +127,13 @@ class ActorCritic:
             "optimiser": "obgd", "learning_rate": s.learning_rate, "freeze_hidden": s.freeze_hidden,
             "w_out_scale": 0.0, "dtype": s.dtype,
         }  # fmt: skip
-        self.actor = Network(
-            n_out=n_action if discrete else 2 * n_action, overshoot=s.actor_overshoot, seed=2 * self.seed, **shared
-        )
+        self.actor = Network(n_out=self.actions.n_readout, overshoot=s.actor_overshoot, seed=2 * self.seed, **shared)
         self.critic = Network(n_out=1, overshoot=s.critic_overshoot, seed=2 * self.seed + 1, **shared)
+        self.schedule = SlopeSchedule(s.slope_schedule)
         self._rng = np.random.default_rng(self.seed)
-        n_noise = 1 if discrete else n_action
-        self._sizes = np.array(
-            [self.n_observation, n_action, n_noise, CATEGORICAL if discrete else GAUSSIAN], dtype=np.int64
-        )
-        self._memory = np.zeros(compiled.N_NUMBERS + 3 * self.n_observation + 2 * n_action + n_noise)
+        actions = self.actions
+        self._sizes = np.array([self.n_observation, actions.n_action, actions.n_noise, actions.kind], dtype=np.int64)
+        self._memory = np.zeros(compiled.N_NUMBERS + 3 * self.n_observation + 2 * actions.n_action + actions.n_noise)
         for place, value in {
             compiled.DISCOUNT: s.discount, compiled.TRACE_DECAY: s.trace_decay, compiled.ENTROPY: s.entropy,
             compiled.SIGMA_FLOOR: 1e-3, compiled.OBSERVATION_LIMIT: 10.0, compiled.SCALE_REWARDS: s.scale_rewards,
@@ -141,6 +141,7 @@ class ActorCritic:
         }.items():  # fmt: skip
             self._memory[place] = value
         self._cut_views()
+        self._compile()
 
     @classmethod
     def for_env(cls, env: gym.Env[Any, Any], seed: int = 0, **settings: Any) -> ActorCritic:
@@ -151,17 +152,22 @@ class ActorCritic:
         ValueError
             Observations that are no flat Box, or actions neither Discrete nor a flat Box with finite bounds.
         """
-        return cls(_flat_size(env.observation_space), _known_action(env.action_space), seed, **settings)
+        return cls(flat_size(env.observation_space), env.action_space, seed, **settings)
+
+    def _compile(self) -> None:
+        """Run each kernel once on copies, so that none is compiled inside a live loop."""
+        actor, actor_table, critic, critic_table = (array.copy() for array in self._nets)
+        memory, sizes = self._memory.copy(), self._sizes
+        compiled.begin(actor, actor_table, critic, critic_table, memory, sizes)
+        compiled.transition(actor, actor_table, critic, critic_table, memory, sizes, 0.0, False, False)
+        compiled.show(actor, actor_table, memory, sizes)
+        compiled.choose(actor, actor_table, memory, sizes, True)
 
     def _cut_views(self) -> None:
         self._observation = compiled.observation_of(self._memory, self._sizes, 0)
         self._action = compiled.action_of(self._memory, self._sizes)
         self._noise = compiled.noise_of(self._memory, self._sizes)
         self._nets = (self.actor.state, self.actor.table, self.critic.state, self.critic.table)
-        self._discrete = int(self._sizes[compiled.KIND]) == CATEGORICAL
-        if not self._discrete:
-            self._middle = (self.action_space.high + self.action_space.low) / 2.0
-            self._reach = (self.action_space.high - self.action_space.low) / 2.0
         self._rest = self.actor.fast.copy()
         self._acting = self._rest.copy()
         self._begun = False
@@ -171,10 +177,10 @@ class ActorCritic:
     def begin(self, observation: npt.ArrayLike) -> Any:
         """First action of an episode."""
         self._look(observation)
-        self._draw()
+        self.actions.draw(self._rng, self._noise)
         self._report(compiled.begin(*self._nets, self._memory, self._sizes), 0.0)
         self._begun = True
-        return self._to_action()
+        return self.actions.decode(self._action)
 
     def step(self, observation: npt.ArrayLike, reward: float, terminated: bool, truncated: bool) -> Any:
         """Learn from the transition that the last action led to; the next action.
@@ -184,14 +190,16 @@ class ActorCritic:
         if not self._begun:
             raise RuntimeError("no episode is under way; call begin with its first observation.")
         self._look(observation)
-        self._draw()
+        self.actions.draw(self._rng, self._noise)
         status = compiled.transition(
             *self._nets, self._memory, self._sizes, float(reward), bool(terminated), bool(truncated)
         )
         self._report(status, reward)
         if terminated or truncated:
             self._begun = False
-        return self._to_action()
+            if self.settings.slope_schedule.rule != "fixed":
+                self.slope = self.schedule.update(float(self._memory[compiled.EPISODE_RETURN]))
+        return self.actions.decode(self._action)
 
     def act(self, observation: npt.ArrayLike) -> Any:
         """Greedy action; learns nothing. `reset` starts a new greedy episode."""
@@ -208,7 +216,7 @@ class ActorCritic:
             compiled.show(self.actor.state, table, self._memory, self._sizes)
             compiled.choose(self.actor.state, table, self._memory, self._sizes, True)
             self._acting[:] = fast
-            return self._to_action()
+            return self.actions.decode(self._action)
         finally:
             fast[:] = saved
             table[at.PENDING], table[at.TICKS] = pending, ticks
@@ -226,6 +234,21 @@ class ActorCritic:
         return float(self._memory[compiled.TD_ERROR])
 
     @property
+    def steps(self) -> int:
+        """Transitions learnt from so far."""
+        return int(self._memory[compiled.STEPS])
+
+    @property
+    def mean_td_error(self) -> float:
+        """Low-passed size of the TD error, over about 100 steps."""
+        return float(self._memory[compiled.MEAN_TD_ERROR])
+
+    @property
+    def firing_rate(self) -> float:
+        """Low-passed share of the actor's neurons that spike in a tick, over about 100 steps."""
+        return float(self._memory[compiled.MEAN_RATE])
+
+    @property
     def slope(self) -> float:
         """Slope of the surrogate; may be set at any time."""
         return self.actor.slope
@@ -235,43 +258,69 @@ class ActorCritic:
         self.actor.slope = value
         self.critic.slope = value
 
+    # --- keeping ----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint from which `load` goes on exactly here: weights, traces, statistics, random numbers."""
+        save_checkpoint(path, "ActorCritic", self._arrays(), self._about())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ActorCritic:
+        """Agent from a checkpoint.
+
+        Raises
+        ------
+        FileNotFoundError, CheckpointError
+            No such file; not an agent's checkpoint, or a damaged one.
+        """
+        arrays, about = load_checkpoint(path, "ActorCritic")
+        agent = cls(
+            about["n_observation"], Actions.space_of(about["action_space"], arrays), about["seed"], **about["settings"]
+        )
+        agent._put(arrays, about)
+        return agent
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arrays": {name: array.copy() for name, array in self._arrays().items()}, "about": self._about()}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        about, arrays = saved["about"], saved["arrays"]
+        space = Actions.space_of(about["action_space"], arrays)
+        self.__init__(about["n_observation"], space, about["seed"], **about["settings"])  # type: ignore[misc]
+        self._put(arrays, about)
+
+    def _arrays(self) -> dict[str, Array]:
+        arrays = {"memory": self._memory, "acting": self._acting, "schedule": self.schedule.state}
+        for name, network in (("actor", self.actor), ("critic", self.critic)):
+            arrays |= {f"{name}.state": network.state, f"{name}.table": network.table}
+        return arrays | self.actions.arrays()
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "n_observation": self.n_observation, "action_space": self.actions.about(), "seed": self.seed,
+            "begun": self._begun, "settings": msgspec.to_builtins(self.settings), "random": self._rng.bit_generator.state,
+        }  # fmt: skip
+
+    def _put(self, arrays: dict[str, Array], about: dict[str, Any]) -> None:
+        for name, network in (("actor", self.actor), ("critic", self.critic)):
+            network.put({key: arrays[f"{name}.{key}"] for key in ("state", "table") if f"{name}.{key}" in arrays})
+        for name, array in (("memory", self._memory), ("acting", self._acting), ("schedule", self.schedule.state)):
+            restore(array, arrays, name)
+        self._rng.bit_generator.state = about["random"]
+        self._begun = bool(about["begun"])
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _look(self, observation: npt.ArrayLike) -> None:
         x = observation if isinstance(observation, np.ndarray) else np.asarray(observation)
         if x.size != self.n_observation:
             raise ValueError(
-                f"observation has shape {x.shape}, this agent takes {self.n_observation} numbers; build it with for_env."
+                f"observation has shape {x.shape}, this agent takes {self.n_observation} numbers; use for_env."
             )
         self._observation[:] = x.reshape(-1)
-
-    def _draw(self) -> None:
-        if self._discrete:
-            self._noise[0] = self._rng.random()
-        else:
-            self._rng.standard_normal(out=self._noise)
 
     def _report(self, status: int, reward: float) -> None:
         if status == compiled.BAD_OBSERVATION:
             raise ValueError(f"observation {self._observation} holds a value that is not finite; nothing was learnt.")
         if status == compiled.BAD_REWARD:
             raise ValueError(f"reward is {reward}; it must be finite. Nothing was learnt from it.")
-
-    def _to_action(self) -> Any:
-        if self._discrete:
-            return int(self._action[0]) + int(self.action_space.start)
-        return np.clip(self._action, -1.0, 1.0).reshape(self._reach.shape).astype(self._reach.dtype) * self._reach + self._middle
-
-
-def _flat_size(space: gym.Space[Any]) -> int:
-    if not isinstance(space, gym.spaces.Box):
-        raise ValueError(f"observation space is {space}; wrap the environment with FlattenObservation to get a Box.")
-    return int(np.prod(space.shape))
-
-
-def _known_action(space: gym.Space[Any]) -> gym.Space[Any]:
-    if isinstance(space, gym.spaces.Discrete):
-        return space
-    if isinstance(space, gym.spaces.Box) and np.isfinite(space.low).all() and np.isfinite(space.high).all():
-        return space
-    raise ValueError(f"action space is {space}; this agent takes Discrete or Box with finite bounds.")

@@ -23,7 +23,7 @@ def observe(mean: Array, squares: Array, count: float, x: Array) -> None:
 
 @kernel
 def standardise(out: Array, x: Array, mean: Array, squares: Array, count: float, limit: float) -> None:
-    """out = (x - mean) / deviation, bounded to [-limit, limit]; deviation 1 before the second sample."""
+    """Out = (x - mean) / deviation, bounded to [-limit, limit]; deviation 1 before the second sample."""
     for i in range(x.size):
         variance = squares[i] / (count - 1.0) if count > 1.0 else 1.0
         out[i] = min(max((x[i] - mean[i]) / math.sqrt(variance + 1e-8), -limit), limit)

@@ -59,7 +59,7 @@ def deviation(x: float, floor: float) -> float:
 
 @kernel
 def draw_gaussian(action: Array, y: Array, noise: Array, floor: float) -> None:
-    """action = mu + sigma noise; `y` holds the means and then what `deviation` turns into sigma."""
+    """Action = mu + sigma noise; `y` holds the means and then what `deviation` turns into sigma."""
     n = action.size
     for k in range(n):
         action[k] = y[k] + deviation(y[n + k], floor) * noise[k]

@@ -26,8 +26,9 @@ from threefactor.tick import CLEAR, FORWARD, RESET, TAG, UPDATE, all_finite, run
 # Places in `memory`: numbers first, then five vectors.
 (
     COUNT, RETURN, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, VALUE, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY,
-    SIGMA_FLOOR, OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, N_NUMBERS,
-) = range(17)  # fmt: skip
+    SIGMA_FLOOR, OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, EPISODE_RETURN,
+    MEAN_TD_ERROR, MEAN_RATE, STEPS, N_NUMBERS,
+) = range(21)  # fmt: skip
 # Places in `sizes`
 N_OBSERVATION, N_ACTION, N_NOISE, KIND, N_SIZES = range(5)
 
@@ -128,6 +129,10 @@ def see(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memo
     observe(observation_of(memory, sizes, 1), observation_of(memory, sizes, 2), memory[COUNT], x)
     show(actor, actor_table, memory, sizes)
     show(critic, critic_table, memory, sizes)
+    n, spikes = vector(actor, actor_table, 0, at.V).size, 0.0
+    for z in vector(actor, actor_table, 0, at.Z)[:n]:
+        spikes += z
+    memory[MEAN_RATE] += 0.01 * (spikes / n - memory[MEAN_RATE])
 
 
 @kernel
@@ -143,7 +148,7 @@ def scaled(memory: Array, reward: float, terminated: bool) -> float:
         memory[REWARD_SCALE] = 1.0 / math.sqrt(variance + 1e-8)
     if terminated:
         memory[RETURN] = 0.0
-    return reward * memory[REWARD_SCALE]
+    return reward * memory[REWARD_SCALE]  # type: ignore[no-any-return]
 
 
 @kernel
@@ -157,6 +162,7 @@ def begin(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, me
         run(actor, actor_table, RESET, 0.0)
         run(critic, critic_table, RESET, 0.0)
     memory[RETURN] = 0.0
+    memory[EPISODE_RETURN] = 0.0
     see(actor, actor_table, critic, critic_table, memory, sizes)
     take_action(actor, actor_table, critic, critic_table, memory, sizes)
     return ACTED
@@ -181,6 +187,9 @@ def transition(
         value_after = readout(critic, critic_table, at.Y)[0]
     td_error = scaled(memory, reward, terminated) + memory[DISCOUNT] * value_after - value_before
     memory[TD_ERROR] = td_error
+    memory[EPISODE_RETURN] += reward
+    memory[STEPS] += 1.0
+    memory[MEAN_TD_ERROR] += 0.01 * (abs(td_error) - memory[MEAN_TD_ERROR])
     run(actor, actor_table, UPDATE, td_error)
     run(critic, critic_table, UPDATE, td_error)
     if not (terminated or truncated):

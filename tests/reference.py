@@ -1,7 +1,6 @@
 """A slow network, written from the equations in plain NumPy, that the engine is compared with.
 
-Matrices are [post, pre] throughout, everything is float64, and nothing is shared between the parts for speed. What the
-engine folds together stands here as the equations have it.
+Matrices are [post, pre], all is float64, and what the engine folds together stands here as the equations have it.
 """
 
 from __future__ import annotations
@@ -122,10 +121,14 @@ class Layer:
     def __init__(self, s: NetworkSettings, block: int, connections: dict[str, Connection]) -> None:
         self.s, self.n, self.connections = s, s.n_hidden[block], connections
         self.alpha, self.rho = decay_of(s.dt, s.tau_m), decay_of(s.dt, s.tau_adaptation)
-        self.kappa = decay_of(s.dt, s.tau_out if s.tau_trace is None else s.tau_trace)
-        self.trace_gain = 1.0 if s.trace_gain == "unit" else 1.0 - self.kappa
-        adaptive = np.arange(self.n) >= self.n - (s.n_adaptive[block] if s.n_adaptive else 0)
-        self.adaptive, self.beta = adaptive, np.where(adaptive, s.adaptation_strength, 0.0)
+        # layers below the last see the readout through the membranes above, too: one longer filter of the same area
+        below = len(s.n_hidden) - 1 - block if s.credit == "layerwise" else 0
+        tau = s.tau_out if s.tau_trace is None else s.tau_trace
+        self.kappa = decay_of(s.dt, tau + below * s.tau_m)
+        area = 1.0 / (1.0 - decay_of(s.dt, tau)) if s.trace_gain == "unit" else 1.0
+        self.trace_gain = (1.0 - self.kappa) * area / (1.0 - self.alpha) ** below
+        self.adaptive = np.arange(self.n) >= self.n - (s.n_adaptive[block] if s.n_adaptive else 0)
+        self.beta = np.where(self.adaptive, s.adaptation_strength, 0.0)
 
     def rest(self) -> None:
         """State at the start of a sequence."""
@@ -166,7 +169,7 @@ class Layer:
         """Low-passes of what the tick brought: running rate [1/ms], surrogate, spikes as the readout sees them."""
         kappa_out, slow = decay_of(s.dt, s.tau_out), decay_of(s.dt, s.rate_tau)
         self.rate = slow * self.rate + (1.0 - slow) * self.z / s.dt
-        self.psi_bar = self.kappa * self.psi_bar + self.trace_gain * self.psi
+        self.psi_bar = self.kappa * self.psi_bar + (1.0 - self.kappa) * self.psi
         gain = 1.0 if s.readout_gain == "unit" else 1.0 - kappa_out
         self.zbar_out = kappa_out * self.zbar_out + gain * with_bias(self.z, s)
         self.history.append(self.z.copy())
@@ -280,12 +283,11 @@ class ReferenceNetwork:
 
     def _send_signals(self, error: Floats) -> None:
         """L = B error, or for lower layers of a stack L_i = scale sum_j W_ji psi_bar_j L_j from the layer above."""
-        for block in reversed(range(len(self.layers))):
-            layer, last = self.layers[block], block == len(self.layers) - 1
+        for block, layer in reversed(list(enumerate(self.layers))):
             b = self.feedback.get(f"w_feedback_{block}" if block else "w_feedback")
             if b is not None:
                 layer.signal = b.w @ error
-            elif last:
+            elif layer is self.layers[-1]:
                 layer.signal = self.matrices["w_out"].w[:, : layer.n].T @ error
             else:
                 above = self.layers[block + 1]

@@ -16,8 +16,7 @@ from tests.reference import ReferenceNetwork
 from threefactor import SURROGATES, Network, tick
 
 N_IN, N_OUT, TICKS = 7, 3, 60
-RTOL = 1e-12
-STATM = Path("/proc/self/statm")  # second number: resident pages
+RTOL, STATM = 1e-12, Path("/proc/self/statm")  # second number: resident pages
 COMPILED = hasattr(tick.run, "signatures")  # not under NUMBA_DISABLE_JIT=1
 
 BASE: dict[str, Any] = {
@@ -32,10 +31,7 @@ THREE = {"n_hidden": (11, 10, 9), "w_in_scale": 1.2, "threshold": 0.9}
 EXACT = {"exact_reset": True}
 EVERYTHING = {**ALIF, **RATE, **EXACT, "optimiser": "adam", "refractory": 2.0, "bias": True, "masked": True}
 DIRECT = {"feedback": "random", "credit": "direct"}
-LEAN: dict[str, dict[str, Any]] = {
-    "lif": {}, "masked": {"masked": True}, "stack_direct": {**THREE, **DIRECT, "bias": True},
-    "lean_below_alif": {**TWO, "n_adaptive": (0, 4), "adaptation_strength": 0.3},
-}  # fmt: skip
+LEAN = ("plain", "masked", "three_direct", "two_lean_below_alif")
 
 # cases that learn each tick
 LEARN: dict[str, dict[str, Any]] = {
@@ -51,24 +47,24 @@ LEARN: dict[str, dict[str, Any]] = {
     "adam": {"optimiser": "adam", "weight_decay": 0.1, "learning_rate": 0.005},
     "adam_fast_moments": {"optimiser": "adam", "beta_1": 0.0, "beta_2": 0.5, "epsilon": 1e-3},
     "obgd": {"optimiser": "obgd", "learning_rate": 1.0, "overshoot": 3.0},
-    "clip_norm": {"clip_norm": 0.2, "clip_value": 0.05, **RATE}, "weight_limit": {"weight_limit": 0.4, "weight_decay": 0.5},
-    "clip_value": {"clip_value": 0.01, "optimiser": "adam"},
-    "rate": RATE, "rate_filtered": {**RATE, "rate_trace_tau": 15.0, **ALIF}, "rate_whole": {**WHOLE, **ALIF},
-    "spike_cost": {"spike_l1": 0.02}, "spike_cost_rate_filtered": {"spike_l1": 0.02, **RATE, "rate_trace_tau": 10.0},
-    "voltage_cost": {"voltage_l2": 0.05, **ALIF}, "masked": {"masked": True},
-    "voltage_cost_masked_adam": {"voltage_l2": 0.05, "masked": True, "optimiser": "adam"},
-    "masked_adaptive": {"masked": True, "feedback": "adaptive", "bias": True}, "everything": EVERYTHING,
+    "clip_value": {"clip_value": 0.01, "optimiser": "adam"}, "clip_norm": {"clip_norm": 0.2, "clip_value": 0.1, **RATE},
+    "weight_limit": {"weight_limit": 0.4, "weight_decay": 0.5}, "rate": RATE, "rate_whole": {**WHOLE, **ALIF},
+    "rate_filtered": {**RATE, "rate_trace_tau": 15.0, **ALIF}, "spike_cost": {"spike_l1": 0.02},
+    "spike_cost_rate_filtered": {"spike_l1": 0.02, **RATE, "rate_trace_tau": 10.0}, "masked": {"masked": True},
+    "voltage_cost": {"voltage_l2": 0.05, **ALIF}, "masked_adaptive": {"masked": True, "feedback": "adaptive"},
+    "voltage_cost_adam": {"voltage_l2": 0.05, "masked": True, "optimiser": "adam"}, "everything": EVERYTHING,
     "everything_obgd": {**EVERYTHING, "optimiser": "obgd", "readout": "softmax", "spike_l1": 0.01},
-    "two_symmetric": {**TWO, "bias": True}, "two_exact_alif": {**TWO, **EXACT, "n_adaptive": (0, 4)},
+    "two_lean_below_alif": {**TWO, "n_adaptive": (0, 4)}, "two_exact_alif": {**TWO, **EXACT, "n_adaptive": (0, 4)},
+    "two_symmetric": {**TWO, "bias": True},
     "two_random_layerwise": {**TWO, "feedback": "random", "normalise_current": True, "w_in_scale": 1.0},
-    "two_adaptive_direct": {**TWO, "feedback": "adaptive", "credit": "direct", "bias": True, "feedback_decay": 0.5},
+    "two_adaptive_direct": {**TWO, **DIRECT, "feedback": "adaptive", "bias": True, "feedback_decay": 0.5},
     "two_whole_adam": {**TWO, **WHOLE, "optimiser": "adam", "n_adaptive": (3, 0), "masked": True},
-    "three_symmetric": {**THREE, "recurrent": False, "bias": True},
+    "three_symmetric": {**THREE, "recurrent": False, "bias": True}, "three_direct": {**THREE, **DIRECT, "bias": True},
     "three_adaptive_layerwise": {**THREE, "feedback": "adaptive", "optimiser": "adam"},
     "three_random_direct": {**THREE, **DIRECT, "n_adaptive": (2, 0, 9), **RATE},
     "three_direct_adam_all": {
-        **THREE, **RATE, "feedback": "adaptive", "credit": "direct", "optimiser": "adam", "bias": True, "masked": True,
-        **EXACT, "n_adaptive": (3, 3, 3), "refractory": 2.0, "clip_norm": 0.5, "feedback_decay": 0.1,
+        **THREE, **RATE, **DIRECT, **EXACT, "feedback": "adaptive", "optimiser": "adam", "bias": True, "masked": True,
+        "n_adaptive": (3, 3, 3), "refractory": 2.0, "clip_norm": 0.5, "feedback_decay": 0.1,
     },
     **{
         f"{name}_{by}": {"surrogate": name, "normalisation": by, "slope": 2.5, "bias": True}
@@ -79,15 +75,13 @@ LEARN: dict[str, dict[str, Any]] = {
 # all cases: (settings, flow)
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     **{name: (settings, "learn") for name, settings in LEARN.items()},
-    "skipped": ({**ALIF, **RATE}, "skip"),
+    "skipped": ({**ALIF, **RATE}, "skip"), "skipped_two": ({**TWO, "n_adaptive": (0, 4)}, "skip"),
     "skipped_exact_adam": ({**EVERYTHING, "rate_trace_tau": 9.0}, "skip"),
-    "skipped_two": ({**TWO, "n_adaptive": (0, 4)}, "skip"),
-    "td": ({**ALIF, "tag_decay": 0.9}, "td"),
+    "td": ({**ALIF, "tag_decay": 0.9}, "td"), "interval": ({"tag_decay": 1.0, **ALIF}, "interval"),
     "td_obgd": ({"tag_decay": 0.9, "optimiser": "obgd", "learning_rate": 1.0, **RATE}, "td"),
     "td_adam_stack": ({**TWO, "tag_decay": 0.9, "optimiser": "adam", "feedback": "adaptive", "credit": "direct"}, "td"),
     "td_frozen": ({"tag_decay": 0.9, "freeze_hidden": True, "feedback": "random"}, "td"),
     "td_clipped": ({**EVERYTHING, "tag_decay": 0.9, "clip_norm": 0.3, "weight_limit": 1.0}, "td"),
-    "interval": ({"tag_decay": 1.0, **ALIF}, "interval"),
     "interval_whole": ({"tag_decay": 1.0, **WHOLE, **ALIF, "optimiser": "adam", "refractory": 2.0}, "interval"),
     "interval_whole_costs": ({"tag_decay": 1.0, **WHOLE, "spike_l1": 0.3, "voltage_l2": 0.01, **EXACT}, "interval"),
     "interval_spike_cost": ({"tag_decay": 1.0, "rate_tau": math.inf, "spike_l1": 0.3}, "interval"),
@@ -100,11 +94,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 def make(settings: dict[str, Any]) -> tuple[Network, ReferenceNetwork]:
     """A network and its twin; `masked` draws masks that keep two synapses in three."""
     settings = {**BASE, **settings}
-    masked, masks = settings.pop("masked", False), None
-    if masked:
-        rng = np.random.default_rng(11)
-        shapes = {name: w.shape for name, w in Network(N_IN, n_out=N_OUT, **settings).weights.items()}
-        masks = {name: (rng.random(shape) < 0.67).astype(float) for name, shape in shapes.items()}
+    masks = None
+    if settings.pop("masked", False):
+        rng, weights = np.random.default_rng(11), Network(N_IN, n_out=N_OUT, **settings).weights
+        masks = {name: (rng.random(w.shape) < 0.67).astype(float) for name, w in weights.items()}
     network = Network(N_IN, n_out=N_OUT, masks=masks, **settings)
     return network, ReferenceNetwork(network.settings, network.weights, network.feedback, masks)
 
@@ -161,8 +154,7 @@ def drive(network: Network, twin: ReferenceNetwork, flow: str, ticks: int = TICK
     before = {key: w.copy() for key, w in (network.weights | network.feedback).items()}
     fired, sight = [0.0] * len(twin.layers), Sight()
     for t in range(ticks):
-        x = (rng.random(N_IN) < 0.3).astype(float)
-        target = rng.normal(0.0, 0.5, N_OUT)
+        x, target = (rng.random(N_IN) < 0.3).astype(float), rng.normal(0.0, 0.5, N_OUT)
         sight.same("y", network.step(x), twin.step(x))
         fired = [f + float(network.spikes(i).mean()) / ticks for i, f in enumerate(fired)]
         for net in (network, twin):
@@ -204,9 +196,9 @@ def test_every_tick_equals_the_twin(name: str) -> None:
 @pytest.mark.parametrize("name", LEAN)
 def test_lean_path_equals_the_general_one(name: str) -> None:
     """Learning in one pass gives the weights and traces of tagging and updating, which a weight limit asks for."""
-    lean, twin = make(LEAN[name])
+    lean, twin = make(LEARN[name])
     drive(lean, twin, "learn", lean=True)
-    general, twin = make({**LEAN[name], "weight_limit": 1e9})
+    general, twin = make({**LEARN[name], "weight_limit": 1e9})
     drive(general, twin, "learn")
     assert not np.any(lean.tags["w_in"]), "the lean path was not taken"
     assert np.any(general.tags["w_in"]), "the general path was not taken"
@@ -240,8 +232,7 @@ def test_single_precision_follows_double(name: str) -> None:
     double, _ = make(LEARN[name])
     single, _ = make({**LEARN[name], "dtype": "float32"})
     rng, agreed = np.random.default_rng(5), 0
-    for _ in range(TICKS):
-        x, target = (rng.random(N_IN) < 0.3).astype(float), rng.normal(0.0, 0.5, N_OUT)
+    for x, target in zip(rng.random((TICKS, N_IN)) < 0.3, rng.normal(0.0, 0.5, (TICKS, N_OUT)), strict=True):
         y = double.step(x).copy()
         np.testing.assert_allclose(single.step(x), y, rtol=1e-3, atol=1e-4)
         if any(np.any(double.spikes(i) != single.spikes(i)) for i in range(len(double.settings.n_hidden))):
@@ -289,8 +280,7 @@ def test_one_compilation_per_precision() -> None:
 def test_memory_is_flat(name: str) -> None:
     """Neither the process nor the Python heap grows with the number of ticks."""
     network, _ = make({**LEARN[name], "learning_rate": 1e-6})
-    xs = (np.random.default_rng(0).random((1000, N_IN)) < 0.3).astype(float)
-    error = np.full(N_OUT, 0.1)
+    xs, error = np.random.default_rng(0).random((1000, N_IN)), np.full(N_OUT, 0.1)
 
     def ticks(n: int) -> None:
         for t in range(n if COMPILED else n // 1000):
@@ -303,8 +293,8 @@ def test_memory_is_flat(name: str) -> None:
     assert (int(STATM.read_text().split()[1]) - before) * os.sysconf("SC_PAGE_SIZE") < 2**20
     tracemalloc.start()
     ticks(1000)
-    start = tracemalloc.get_traced_memory()[0]
+    before = tracemalloc.get_traced_memory()[0]
     ticks(5000)
-    grown = tracemalloc.get_traced_memory()[0] - start
+    grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 4096

@@ -7,13 +7,14 @@ of the package in a container or a read-only install finds the folder of the sam
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -76,7 +77,7 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
 
 
 class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = [_Locator]
+    _locator_classes: ClassVar[list[type[_CacheLocator]]] = [_Locator]
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]
@@ -91,8 +92,6 @@ def kernel(function: F) -> F:
     """
     compiled = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
     if hasattr(compiled, "enable_caching"):  # absent under NUMBA_DISABLE_JIT=1
-        try:
+        with contextlib.suppress(RuntimeError):  # no writable folder
             compiled._cache = _Cache(compiled.py_func)
-        except RuntimeError:  # no writable folder
-            pass
     return compiled  # type: ignore[no-any-return]

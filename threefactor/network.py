@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy.typing as npt
 from threefactor import layout as at
 from threefactor import tick
 from threefactor.arrays import Array, Ints
+from threefactor.checkpoints import CheckpointError, load_checkpoint, restore, save_checkpoint
 from threefactor.initialisers import draw_weights
-from threefactor.layout import Layout, fill_parameters, number, plan
+from threefactor.layout import fill_parameters, number, plan
 from threefactor.settings import NetworkSettings, build
 
 
@@ -68,14 +70,8 @@ class Network:
         def each(n: int | Sequence[int]) -> list[int]:
             return [int(n)] if isinstance(n, int | np.integer) else [int(m) for m in n]
 
-        self.settings = build(
-            NetworkSettings, n_in=n_in, n_hidden=each(n_hidden), n_out=n_out, n_adaptive=each(n_adaptive), **settings
-        )
-        self._layout = plan(self.settings, masked=bool(masks))
-        self.table = self._layout.table
-        self.state = np.zeros(self._layout.size, dtype=self.settings.dtype)
-        fill_parameters(self.state, self.settings)
-        self._cut_views()
+        sizes = {"n_in": n_in, "n_hidden": each(n_hidden), "n_out": n_out, "n_adaptive": each(n_adaptive)}
+        self._lay_out(build(NetworkSettings, **sizes, **settings), masked=bool(masks))
         if masks:
             self._set_masks(masks)
         draw_weights(self.weights, self.feedback, self.settings)
@@ -84,7 +80,7 @@ class Network:
                 weight *= self._masks[name]
         self._run(tick.RESET)
 
-    # --- acting and learning ----------------------------------------------------------------------------------------
+    # --- acting and learning ---------------------------------------------------------------------------------------
 
     def step(self, x: npt.ArrayLike) -> Array:
         """Advance by one tick.
@@ -153,7 +149,7 @@ class Network:
         """Drop the tags."""
         self._run(tick.CLEAR)
 
-    # --- what may be read and set -----------------------------------------------------------------------------------
+    # --- what may be read and set ----------------------------------------------------------------------------------
 
     @property
     def slope(self) -> float:
@@ -220,7 +216,7 @@ class Network:
 
     @property
     def feedback(self) -> dict[str, Array]:
-        """Writable views of the feedback weights (n_hidden, n_out): w_feedback, w_feedback_1, ...; none if symmetric."""
+        """Writable views of the feedback weights (n_hidden, n_out), w_feedback and so on; none if symmetric."""
         found = {}
         for block, n in enumerate(self.settings.n_hidden):
             flat = self._view(block, at.B)
@@ -277,16 +273,65 @@ class Network:
         """View of everything that lives from tick to tick but for traces: voltages, spikes, filters."""
         return self._layout.fast.of(self.state)
 
-    # --- inside -----------------------------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": msgspec.to_builtins(self.settings), "state": self.state, "table": self.table}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        self.settings = build(NetworkSettings, **saved["settings"])
-        self.state, self.table = saved["state"].copy(), saved["table"].copy()
-        planned = plan(self.settings, masked=bool(self.table[at.MASKED]))
-        self._layout = Layout(self.table, planned.size, planned.fast, planned.traces, planned.tags, planned.lasting)
+        self._lay_out(build(NetworkSettings, **saved["settings"]), masked=bool(saved["table"][at.MASKED]))
+        self.put(saved)
+
+    def put(self, arrays: Mapping[str, Array]) -> None:
+        """Take over `state` and `table` of a network of the same settings; checks before it changes anything.
+
+        Raises
+        ------
+        CheckpointError
+            They belong to a network of other settings or to another version's layout.
+        """
+        fresh = Network.__new__(Network)
+        fresh._lay_out(self.settings, masked=bool(self.table[at.MASKED]))
+        restore(fresh.state, arrays, "state")
+        restore(fresh.table, arrays, "table")
+        planned, counters = plan(self.settings, masked=bool(self.table[at.MASKED])).table, at.counters(fresh.table)
+        if not np.array_equal(np.delete(fresh.table, counters), np.delete(planned, counters)):
+            raise CheckpointError(
+                "the saved layout is not the one of these settings; it was written by another version."
+            )
+        self.state[:] = fresh.state
+        self.table[:] = fresh.table
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint from which `load` goes on exactly here, traces and tags included."""
+        save_checkpoint(path, "Network", {"state": self.state, "table": self.table}, self.about)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Network:
+        """Network from a checkpoint.
+
+        Raises
+        ------
+        FileNotFoundError, CheckpointError
+            No such file; not a network's checkpoint, or a damaged one.
+        """
+        arrays, about = load_checkpoint(path, "Network")
+        network = cls.__new__(cls)
+        network._lay_out(build(NetworkSettings, **about["settings"]), masked=about["masked"])
+        network.put(arrays)
+        return network
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Description that goes into a checkpoint."""
+        return {"settings": msgspec.to_builtins(self.settings), "masked": bool(self.table[at.MASKED])}
+
+    def _lay_out(self, settings: NetworkSettings, masked: bool) -> None:
+        self.settings = settings
+        self._layout = plan(settings, masked)
+        self.table = self._layout.table
+        self.state = np.zeros(self._layout.size, dtype=settings.dtype)
+        fill_parameters(self.state, self.table, settings)
         self._cut_views()
 
     def _run(self, command: int, given: float = 0.0) -> int:
@@ -331,7 +376,9 @@ class Network:
             if name not in self._masks:
                 raise ValueError(f"unknown mask {name!r}; this network has {', '.join(self._masks)}.")
             if values.shape != self._masks[name].shape or not np.isin(values, (0, 1)).all():
-                raise ValueError(f"mask {name!r} must hold 0 and 1 in shape {self._masks[name].shape}, got {values.shape}.")
+                raise ValueError(
+                    f"mask {name!r} must hold 0 and 1 in shape {self._masks[name].shape}, got {values.shape}."
+                )
             self._masks[name][:] = values
 
     def _fill(self, slot: Array, values: npt.ArrayLike, what: str, size: str) -> None:
@@ -346,7 +393,9 @@ class Network:
 
     def _report(self, status: int, error: npt.ArrayLike) -> None:
         if status == tick.NOT_FINITE:
-            raise ValueError(f"error holds a value that is not finite: {np.asarray(error)}; nothing was learnt from it.")
+            raise ValueError(
+                f"error holds a value that is not finite: {np.asarray(error)}; nothing was learnt from it."
+            )
         if status == tick.NOTHING_PENDING:
             raise RuntimeError("this tick was already learnt from, or none was taken; call step first.")
 

@@ -42,19 +42,19 @@ def normalise(current: Array, tiny: float) -> float:
     factor = one / np.sqrt(squares / current.dtype.type(current.size) + current.dtype.type(tiny))
     for j in range(current.size):
         current[j] *= factor
-    return factor
+    return factor  # type: ignore[no-any-return]
 
 
 @kernel
 def low_pass(filtered: Array, value: Array, decay: float, gain: float) -> None:
-    """filtered <- decay filtered + gain value, over the entries of `filtered`."""
+    """Filtered <- decay filtered + gain value, over the entries of `filtered`."""
     for i in range(filtered.size):
         filtered[i] = decay * filtered[i] + gain * value[i]
 
 
 @kernel
 def integrate(v: Array, current: Array, z_prev: Array, alpha: float, zeta: float, v_reset: float) -> None:
-    """v <- alpha v + zeta I - v_reset z_prev: the membrane, with reset by subtraction.
+    """V <- alpha v + zeta I - v_reset z_prev: the membrane, with reset by subtraction.
 
     `v_reset` is v_th where the reset comes undecayed a tick after the spike, alpha v_th where it comes at once.
     """
@@ -64,7 +64,7 @@ def integrate(v: Array, current: Array, z_prev: Array, alpha: float, zeta: float
 
 @kernel
 def adapt(a: Array, z_prev: Array, rho: float, first: int) -> None:
-    """a <- rho a + z_prev for the adaptive neurons, those from `first` on."""
+    """A <- rho a + z_prev for the adaptive neurons, those from `first` on."""
     for j in range(first, a.size):
         a[j] = rho * a[j] + z_prev[j]
 

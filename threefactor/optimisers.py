@@ -77,7 +77,7 @@ def overshooting_bound(third: float, l1: float, learning_rate: float, overshoot:
 
 @kernel
 def add_norms(total: Array, tags: Array, reg: Array, third: float) -> None:
-    """total += (L1 norm of the tags, squared L2 norm of third x tag + reg), of one matrix laid flat."""
+    """Total += (L1 norm of the tags, squared L2 norm of third x tag + reg), of one matrix laid flat."""
     l1, squares = third - third, third - third
     for i in range(tags.size):
         l1 += abs(tags[i])

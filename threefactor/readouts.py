@@ -13,7 +13,7 @@ from threefactor.arrays import Array
 
 @kernel
 def integrate_readout(v: Array, w: Array, z: Array, kappa: float, zeta: float) -> None:
-    """v <- kappa v + zeta W z. Writes `v` (out); reads `w` (out, pre) and `z` (pre)."""
+    """V <- kappa v + zeta W z. Writes `v` (out); reads `w` (out, pre) and `z` (pre)."""
     for o in range(v.size):
         total = kappa - kappa
         for i in range(z.size):
@@ -23,7 +23,7 @@ def integrate_readout(v: Array, w: Array, z: Array, kappa: float, zeta: float) -
 
 @kernel
 def softmax(y: Array, v: Array) -> None:
-    """y = exp(v) / sum exp(v), shifted by the largest entry so that nothing overflows."""
+    """Y = exp(v) / sum exp(v), shifted by the largest entry so that nothing overflows."""
     top = v[0]
     for o in range(1, v.size):
         top = max(top, v[o])

@@ -13,7 +13,7 @@ from threefactor.arrays import Array
 def rate_signal(
     signal: Array, rate: Array, z: Array, decay: float, gain: float, strength: float, target: float, cost: float
 ) -> None:
-    """rate <- decay rate + gain z; signal = strength (rate - target) + cost.
+    """Rate <- decay rate + gain z; signal = strength (rate - target) + cost.
 
     Writes `rate` and `signal` (post); reads `z`. `target` is in the unit of `rate`; `cost` is the cost of one spike.
     """
@@ -24,14 +24,14 @@ def rate_signal(
 
 @kernel
 def sequence_signal(signal: Array, rate: Array, ticks: float, strength: float, target: float, cost: float) -> None:
-    """signal = strength (n / ticks - target) / ticks + cost, `rate` holding the spike counts n of a whole sequence."""
+    """Signal = strength (n / ticks - target) / ticks + cost, `rate` holding the spike counts n of a whole sequence."""
     for j in range(signal.size):
         signal[j] = strength * (rate[j] / ticks - target) / ticks + cost
 
 
 @kernel
 def gather_sequence(reg: Array, signal: Array, averaged: Array) -> None:
-    """reg += signal_j x summed eligibility of the sequence; both matrices (pre, post)."""
+    """Reg += signal_j x summed eligibility of the sequence; both matrices (pre, post)."""
     for i in range(averaged.shape[0]):
         for j in range(signal.size):
             reg[i, j] += signal[j] * averaged[i, j]

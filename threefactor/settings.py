@@ -150,11 +150,13 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError(f"surrogate is {self.surrogate!r}; choose one of {', '.join(SURROGATES)}.")
         if self.n_adaptive and len(self.n_adaptive) != len(self.n_hidden):
             raise ValueError(
-                f"n_adaptive names {len(self.n_adaptive)} layers, n_hidden {len(self.n_hidden)}; give one number a layer."
+                f"n_adaptive names {len(self.n_adaptive)} layers, n_hidden {len(self.n_hidden)}; give a number each."
             )
         for adaptive, hidden in zip(self.n_adaptive, self.n_hidden, strict=False):
             if adaptive > hidden:
-                raise ValueError(f"n_adaptive asks for {adaptive} adaptive neurons in a layer of {hidden}; ask for fewer.")
+                raise ValueError(
+                    f"n_adaptive asks for {adaptive} adaptive neurons in a layer of {hidden}; ask for fewer."
+                )
         if self.feedback == "symmetric" and self.credit == "direct" and len(self.n_hidden) > 1:
             raise ValueError(
                 "credit is 'direct' with feedback 'symmetric', but lower layers have no readout weights to mirror; "
@@ -162,7 +164,11 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             )
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if isinstance(value, float) and not math.isfinite(value) and (value != math.inf or name not in MAY_BE_INFINITE):
+            if (
+                isinstance(value, float)
+                and not math.isfinite(value)
+                and (value != math.inf or name not in MAY_BE_INFINITE)
+            ):
                 raise ValueError(f"{name} is {value}; it must be finite.")
 
 

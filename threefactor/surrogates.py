@@ -108,7 +108,9 @@ def pseudo_derivative(
     >>> pseudo_derivative(np.array([0.0, 0.5, 2.0]), "piecewise_linear", height=0.3)
     array([0.3 , 0.15, 0.  ])
     """
+    if name not in SURROGATES:
+        raise ValueError(f"surrogate is {name!r}; choose one of {', '.join(SURROGATES)}.")
     code, area = SURROGATES[name]
-    x = np.ascontiguousarray(slope * np.asarray(u, dtype=np.float64))
+    x = np.array(slope * np.asarray(u, dtype=np.float64), order="C")
     shape(x.reshape(-1), code)
     return x * (height * slope / area if normalisation == "area" else height)

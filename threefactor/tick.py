@@ -28,14 +28,14 @@ DONE, NOT_FINITE, NOTHING_PENDING = 0, 1, 2  # answers; unless DONE nothing was 
 
 @kernel
 def fill(x: Array, value: float) -> None:
-    """x = value, as a loop: numba compiles a loop much faster than a slice assignment."""
+    """X = value, as a loop: numba compiles a loop much faster than a slice assignment."""
     for i in range(x.size):
         x[i] = value
 
 
 @kernel
 def copy(x: Array, y: Array) -> None:
-    """x = the first entries of y."""
+    """X = the first entries of y."""
     for i in range(x.size):
         x[i] = y[i]
 
@@ -79,7 +79,8 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     low_pass(vector(state, table, block, at.ZBAR), pre, alpha, scale[0])
     low_pass(vector(state, table, block, at.ZBAR_REC), z_prev, alpha, scale[0])
     low_pass(vector(state, table, block, at.ZBAR_OUT), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
-    low_pass(vector(state, table, block, at.PSI_BAR), psi, state[at.KAPPA], state[at.TRACE_GAIN])
+    trace_filter = vector(state, table, block, at.FILTER)
+    low_pass(vector(state, table, block, at.PSI_BAR), psi, trace_filter[0], trace_filter[2])
     if table[at.REGULARISED]:  # over a whole sequence, the signal comes at its end
         now = state.dtype.type(1 - table[at.RATE_PER_SEQUENCE])
         rate_signal(
@@ -144,6 +145,7 @@ def silence(state: Array, table: Ints) -> None:
 def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float) -> None:
     """Advance the traces of one matrix of a hidden layer and add to its tags; `rec` is 1 for the recurrent one."""
     psi = vector(state, table, block, at.PSI)
+    trace_filter = vector(state, table, block, at.FILTER)
     n, adaptive = psi.size, max(number(table, block, at.N_ADAPTIVE), 1)
     pre = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
     tags, reg = matrix(state, table, block, at.TAG + rec, n), matrix(state, table, block, at.REG + rec, n)
@@ -153,7 +155,8 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float) -> 
         matrix(state, table, block, at.RATE_TRACE + rec, n), vector(state, table, block, at.E),
         psi, vector(state, table, block, at.SIGNAL), vector(state, table, block, at.RATE_SIGNAL),
         vector(state, table, block, at.V), vector(state, table, block, at.ZBAR + rec), pre,
-        vector(state, table, block, at.SCALE)[0], decay, state[at.KAPPA], state[at.TRACE_GAIN], state[at.ALPHA], state[at.EXACT], state[at.BETA], state[at.RHO],
+        vector(state, table, block, at.SCALE)[0], decay, trace_filter[0], trace_filter[1], state[at.ALPHA],
+        state[at.V_RESET], state[at.BETA], state[at.RHO],
         state[at.RATE_TRACE_DECAY], state[at.RATE_TRACE_GAIN], state[at.VOLTAGE_L2],
     )  # fmt: skip
     mask = matrix(state, table, block, at.MASK + rec, n)
@@ -171,7 +174,8 @@ def learn_layer(state: Array, table: Ints, block: int, rec: int) -> None:
         step[j] = learning_rate * signal[j]
     w, ebar = matrix(state, table, block, at.W + rec, n), matrix(state, table, block, at.EBAR + rec, n)
     zbar = vector(state, table, block, at.ZBAR + rec)
-    learn_at_once(w, ebar, psi, step, zbar, state[at.KAPPA], state[at.TRACE_GAIN])
+    trace_filter = vector(state, table, block, at.FILTER)
+    learn_at_once(w, ebar, psi, step, zbar, trace_filter[0], trace_filter[1])
     keep_connected(w, matrix(state, table, block, at.MASK + rec, n), rec == 1)
 
 
@@ -192,7 +196,7 @@ def plain(state: Array, table: Ints, block: int) -> bool:
 
 @kernel
 def advance(state: Array, table: Ints, decay: float, at_once: bool) -> None:
-    """Advance the traces of all hidden layers; learn from them at once where that is asked for and allowed, else tag."""
+    """Advance the traces of all hidden layers; learn from them at once where asked for and allowed, else tag."""
     table[at.PENDING] = 0
     if table[at.FROZEN]:
         return
@@ -323,7 +327,7 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     """
     nothing, one = state.dtype.type(0), state.dtype.type(1)
     given, at_once = state.dtype.type(number_given), command != TAG
-    if command == FORWARD or command == RESET:
+    if command in (FORWARD, RESET):
         if command == FORWARD and not all_finite(vector(state, table, 0, at.INPUT)):
             return NOT_FINITE
         if table[at.PENDING]:  # nobody learnt from the last tick: its traces still have to move on
@@ -333,7 +337,7 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
             forward(state, table)
         else:
             reset(state, table)
-    elif command == LEARN or command == TAG:
+    elif command in (LEARN, TAG):
         if not all_finite(vector(state, table, table[at.N_LAYERS], at.ERROR)):
             return NOT_FINITE
         if not table[at.PENDING]:

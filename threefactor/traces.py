@@ -26,8 +26,8 @@ def tag_traces(
         tag  <- decay tag + L ebar
         reg  <- reg + R e + voltage v zbar
 
-    With the gradient carried through the reset, zbar gives way to ``eps_v <- alpha (eps_v - reset e_prev) + scale pre``, one
-    entry a synapse.
+    With the gradient carried through the reset, zbar gives way to ``eps_v <- alpha eps_v - reset e_prev + scale pre``,
+    one entry a synapse.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def tag_traces(
     eps_a : (pre, adaptive), read and written
         Eligibility vector of the adaptation, for the last neurons of the layer.
     eps_v : (pre, post) or (0, post), read and written
-        eps_v - reset e, where the trace through the reset is wanted.
+        alpha eps_v - reset e, where the trace through the reset is wanted.
     e : (post,), written
         Room for the traces of one row.
     psi, signal, regular, v : (post,), read
@@ -50,13 +50,16 @@ def tag_traces(
     for i in range(ebar.shape[0]):
         if eps_v.shape[0] > 0:
             for j in range(psi.size):
-                eps_v[i, j] = alpha * eps_v[i, j] + scale * pre[i]
+                eps_v[i, j] += scale * pre[i]
                 e[j] = psi[j] * eps_v[i, j]
             for j in range(first, psi.size):
                 e[j] -= psi[j] * beta * eps_a[i, j - first]
                 eps_a[i, j - first] = rho * eps_a[i, j - first] + e[j]
+            if reg.shape[0] > 0:
+                for j in range(psi.size):
+                    reg[i, j] += voltage * v[j] * eps_v[i, j]
             for j in range(psi.size):
-                eps_v[i, j] -= reset * e[j]
+                eps_v[i, j] = alpha * eps_v[i, j] - reset * e[j]
         else:
             z = zbar[i]
             for j in range(first):
@@ -65,6 +68,9 @@ def tag_traces(
                 trace = psi[first + k] * (z - beta * eps_a[i, k])
                 eps_a[i, k] = rho * eps_a[i, k] + trace
                 e[first + k] = trace
+            if reg.shape[0] > 0:
+                for j in range(psi.size):
+                    reg[i, j] += voltage * v[j] * z
         for j in range(psi.size):
             filtered = kappa * ebar[i, j] + gain * e[j]
             ebar[i, j] = filtered
@@ -75,7 +81,7 @@ def tag_traces(
                 averaged[i, j] = e[j]
         if reg.shape[0] > 0:
             for j in range(psi.size):
-                reg[i, j] += regular[j] * e[j] + voltage * v[j] * zbar[i]
+                reg[i, j] += regular[j] * e[j]
 
 
 @kernel
@@ -95,7 +101,7 @@ def learn_at_once(w: Array, ebar: Array, psi: Array, step: Array, zbar: Array, k
 
 @kernel
 def tag_outputs(tags: Array, error: Array, zbar: Array, decay: float) -> None:
-    """tag <- decay tag + error_o zbar_i, for weights onto the readout. `tags` is (out, pre)."""
+    """Tag <- decay tag + error_o zbar_i, for weights onto the readout. `tags` is (out, pre)."""
     for o in range(error.size):
         amount = error[o]
         for i in range(tags.shape[1]):

@@ -50,7 +50,9 @@ class Comparison:
         off = np.abs(ours - reference)[known]
         # NaN of ours where the reference has a number must not pass
         self._off[quantity] = max(self._off.get(quantity, 0.0), float(np.nan_to_num(off, nan=np.inf).max(initial=0.0)))
-        self._largest[quantity] = max(self._largest.get(quantity, 0.0), float(np.abs(reference[known]).max(initial=0.0)))
+        self._largest[quantity] = max(
+            self._largest.get(quantity, 0.0), float(np.abs(reference[known]).max(initial=0.0))
+        )
         self.errors[quantity] = self._off[quantity] / (self._largest[quantity] or 1.0)
 
 
@@ -82,7 +84,9 @@ def verify_file(path: Path) -> dict[str, float]:
     try:
         return (_replay_online(case) if "S" not in case else _replay_sequences(case)).errors
     except KeyError as error:
-        raise ReferenceError(f"{path} lacks the entry {error}; it is no reference file that this version knows.") from None
+        raise ReferenceError(
+            f"{path} lacks the entry {error}; it is no reference file that this version knows."
+        ) from None
 
 
 def _shared_settings(case: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,13 +95,16 @@ def _shared_settings(case: Mapping[str, Any]) -> dict[str, Any]:
     adam = case["optimizer"] == "adam"
     settings = {
         "n_in": case["n_in"], "dt": case["dt_ms"], "tau_m": case["tau_m"], "tau_out": case["tau_m_out"],
-        "threshold": case["V_th"], "refractory": case["t_ref_steps"] * case["dt_ms"], "surrogate": SURROGATE_NAMES[case["sg_fn"]],
+        "threshold": case["V_th"], "refractory": case["t_ref_steps"] * case["dt_ms"],
+        "surrogate": SURROGATE_NAMES[case["sg_fn"]],
         "slope": 1.0 / case["sg_width"], "height": case["sg_height"], "feedback": "random",
         "optimiser": "adam" if adam else "sgd", "learning_rate": case["eta"], "weight_limit": case["Wmax"],
         "rate_strength": case["c_reg"], "rate_target": case["f_target"], "dtype": "float64",
     }  # fmt: skip
     if case["Wmin"] != -case["Wmax"]:
-        raise ReferenceError(f"weight bounds {case['Wmin']}, {case['Wmax']} are not symmetric; they cannot be replayed.")
+        raise ReferenceError(
+            f"weight bounds {case['Wmin']}, {case['Wmax']} are not symmetric; they cannot be replayed."
+        )
     if adam:
         settings |= {"beta_1": case["beta_1"], "beta_2": case["beta_2"], "epsilon": case["epsilon"]}
     if "adapt_tau" in case:
@@ -111,7 +118,7 @@ def _set_weights(network: Network, case: Mapping[str, Any]) -> None:
     network.feedback["w_feedback"][:] = case["W_fb"]
 
 
-# --- gradients summed over sequences ------------------------------------------------------------------------------------
+# --- gradients summed over sequences ------------------------------------------------------------------------------
 
 
 def _sequence_network(case: Mapping[str, Any]) -> Network:
@@ -179,7 +186,9 @@ def _play_sequence(network: Network, case: Mapping[str, Any], x: Array, target: 
 
 
 def _compare_sequence(found: Comparison, case: Mapping[str, Any], q: int, record: _Record) -> None:
-    found.add("spikes", record.z.sum(0) if "nest_z" not in case else record.z, case.get("nest_z", case.get("nest_z_count"))[q])
+    found.add(
+        "spikes", record.z.sum(0) if "nest_z" not in case else record.z, case.get("nest_z", case.get("nest_z_count"))[q]
+    )
     for quantity, ours in (("y", record.y), ("err", record.error)):
         if f"nest_{quantity}" in case:
             found.add(quantity, ours, case[f"nest_{quantity}"][q])
@@ -208,8 +217,8 @@ def _compare_update(found: Comparison, case: Mapping[str, Any], network: Network
         if f"nest_grad_{key}" in case:
             gradient = network.tags[name] + network.regularisation.get(name, 0.0)
             found.add(f"grad_{key}", gradient * scale, case[f"nest_grad_{key}"][n])
-    for values in network.regularisation.values():
-        values *= scale
+    for gathered in network.regularisation.values():
+        gathered *= scale
     network.update(scale)
     network.clear()
     for key, name in MATRICES.items():
@@ -245,7 +254,7 @@ def _compare_ends(found: Comparison, case: Mapping[str, Any], network: Network) 
             found.add(f"W_end_{key}", network.weights[name], case[f"nest_W_end_{key}"])
 
 
-# --- one update a step --------------------------------------------------------------------------------------------------
+# --- one update a step --------------------------------------------------------------------------------------------
 
 
 def _tau(decay: float, dt: float) -> float:
@@ -291,7 +300,9 @@ def _replay_online(case: Mapping[str, Any]) -> Comparison:
     pairs |= {"v": (record.v, "v"), "psi": (record.psi, "psi"), "y": (record.y, "y"), "adapt": (record.a, "adapt")}
     for quantity, (ours, key) in pairs.items():
         if f"nest_{key}" in case:
-            found.add(quantity, ours[:, -case[f"nest_{key}"].shape[1] :] if key == "adapt" else ours, case[f"nest_{key}"])
+            found.add(
+                quantity, ours[:, -case[f"nest_{key}"].shape[1] :] if key == "adapt" else ours, case[f"nest_{key}"]
+            )
     if "nest_L_first4" in case:
         found.add("L", record.L[:, :4], case["nest_L_first4"])
     for key, weights in used.items():
@@ -303,4 +314,3 @@ def _replay_online(case: Mapping[str, Any]) -> Comparison:
     if "nest_loss_per_200_frames" in case and losses is not None:
         found.add("loss", losses, case["nest_loss_per_200_frames"])
     return found
-

@@ -1,0 +1,95 @@
+"""From a policy's numbers to the actions of a Gymnasium space, and what of it a checkpoint keeps."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+
+from controllers.policies import CATEGORICAL, GAUSSIAN
+from threefactor.arrays import Array
+
+
+def flat_size(space: gym.Space[Any]) -> int:
+    """Entries of a Box observation.
+
+    Raises
+    ------
+    ValueError
+        Any other space.
+    """
+    if not isinstance(space, gym.spaces.Box):
+        raise ValueError(f"observation space is {space}; wrap the environment with FlattenObservation to get a Box.")
+    return math.prod(space.shape)
+
+
+class Actions:
+    """The actions of a Discrete space or of a Box with finite bounds.
+
+    A Gaussian policy's numbers are clipped to [-1, 1], which spans the bounds of the box.
+
+    Parameters
+    ----------
+    space : gymnasium.spaces.Discrete or gymnasium.spaces.Box
+
+    Attributes
+    ----------
+    kind : int
+        CATEGORICAL or GAUSSIAN.
+    n_action, n_readout, n_noise : int
+        Choices or entries of an action; readouts of the policy; random numbers a draw.
+
+    Raises
+    ------
+    ValueError
+        Any other space, or a box without finite bounds.
+    """
+
+    def __init__(self, space: gym.Space[Any]) -> None:
+        self.space = space
+        if isinstance(space, gym.spaces.Discrete):
+            self.kind, self.n_action, self._start = CATEGORICAL, int(space.n), int(space.start)
+            self.n_readout, self.n_noise = self.n_action, 1
+        elif isinstance(space, gym.spaces.Box) and np.isfinite(space.low).all() and np.isfinite(space.high).all():
+            self.kind, self.n_action = GAUSSIAN, math.prod(space.shape)
+            self.n_readout, self.n_noise = 2 * self.n_action, self.n_action
+            self._middle, self._reach = (space.high + space.low) / 2.0, (space.high - space.low) / 2.0
+        else:
+            raise ValueError(f"action space is {space}; this agent takes Discrete or Box with finite bounds.")
+
+    def draw(self, rng: np.random.Generator, noise: Array) -> None:
+        """Fill `noise` with what the policy needs for one action: a uniform number, or normal ones."""
+        if self.kind == CATEGORICAL:
+            noise[0] = rng.random()
+        else:
+            rng.standard_normal(out=noise)
+
+    def decode(self, action: Array) -> Any:
+        """Action of the environment's space."""
+        if self.kind == CATEGORICAL:
+            return int(action[0]) + self._start
+        box = cast(gym.spaces.Box, self.space)
+        unit = np.clip(action, -1.0, 1.0).reshape(box.shape)
+        return (self._middle + self._reach * unit).astype(box.dtype)
+
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint's description keeps."""
+        if self.kind == CATEGORICAL:
+            return {"n": self.n_action, "start": self._start}
+        return {"dtype": str(self.space.dtype)}
+
+    def arrays(self) -> dict[str, Array]:
+        """What a checkpoint's arrays keep."""
+        if self.kind == CATEGORICAL:
+            return {}
+        box = cast(gym.spaces.Box, self.space)
+        return {"action.low": box.low, "action.high": box.high}
+
+    @staticmethod
+    def space_of(about: dict[str, Any], arrays: dict[str, Array]) -> gym.Space[Any]:
+        """The space that `about` and `arrays` came from."""
+        if "n" in about:
+            return gym.spaces.Discrete(about["n"], start=about["start"])
+        return gym.spaces.Box(arrays["action.low"], arrays["action.high"], dtype=np.dtype(about["dtype"]).type)
