@@ -298,7 +298,8 @@ class ActorCritic:
     def _about(self) -> dict[str, Any]:
         return {
             "n_observation": self.n_observation, "action_space": self.actions.about(), "seed": self.seed,
-            "begun": self._begun, "settings": msgspec.to_builtins(self.settings), "random": self._rng.bit_generator.state,
+            "begun": self._begun, "settings": msgspec.to_builtins(self.settings),
+            "random": self._rng.bit_generator.state,
         }  # fmt: skip
 
     def _put(self, arrays: dict[str, Array], about: dict[str, Any]) -> None:

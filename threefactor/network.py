@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import numpy as np
@@ -17,6 +17,8 @@ from threefactor.checkpoints import CheckpointError, load_checkpoint, restore, s
 from threefactor.initialisers import draw_weights
 from threefactor.layout import fill_parameters, number, plan
 from threefactor.settings import NetworkSettings, build
+
+REAL = "fiub"  # kinds of numbers that a network takes
 
 
 class Network:
@@ -100,9 +102,11 @@ class Network:
         ValueError
             Wrong shape, or an entry that is not finite; nothing has changed.
         """
-        self._fill(self._input, x, "input", "n_in")
-        if self._run(tick.FORWARD) != tick.DONE:
-            raise ValueError(f"input holds a value that is not finite: {np.asarray(x)}; this tick was not taken.")
+        if x.__class__ is not np.ndarray or x.shape != self._shape_in or x.dtype.kind not in REAL:
+            x = _checked(x, self._shape_in, "input", "n_in")
+        self._input[:] = x
+        if tick.run(self.state, self.table, tick.FORWARD, 0.0) != tick.DONE:
+            raise ValueError(f"input holds a value that is not finite: {np.asarray(x)}; the tick was not taken.")
         return self._y
 
     def learn(self, error: npt.ArrayLike) -> None:
@@ -121,16 +125,20 @@ class Network:
         RuntimeError
             No step since the last call: each tick can be learnt from once.
         """
-        self._fill(self._error, error, "error", "n_out")
-        self._report(self._run(tick.LEARN), error)
+        self._take(error)
+        status = tick.run(self.state, self.table, tick.LEARN, 0.0)
+        if status != tick.DONE:
+            _refuse(status, error)
 
     def tag(self, error: npt.ArrayLike) -> None:
         """Add the gradient of the present tick to the tags, which keep `tag_decay` of what they held.
 
         Parameters and errors as in `learn`. `update` turns the tags into a weight change.
         """
-        self._fill(self._error, error, "error", "n_out")
-        self._report(self._run(tick.TAG, float(self.state[at.TAG_DECAY])), error)
+        self._take(error)
+        status = tick.run(self.state, self.table, tick.TAG, float(self.state[at.TAG_DECAY]))
+        if status != tick.DONE:
+            _refuse(status, error)
 
     def update(self, third_factor: float = 1.0) -> None:
         """Descend along `third_factor` times the tags: a TD error, or 1/n for the mean of n summed gradients.
@@ -340,6 +348,7 @@ class Network:
     def _cut_views(self) -> None:
         last = len(self.settings.n_hidden)
         self._input, self._error = self._view(0, at.INPUT), self._view(last, at.ERROR)
+        self._shape_in, self._shape_out = self._input.shape, self._error.shape
         self._y = self._view(last, at.Y)
         self._y.flags.writeable = False
 
@@ -381,23 +390,28 @@ class Network:
                 )
             self._masks[name][:] = values
 
-    def _fill(self, slot: Array, values: npt.ArrayLike, what: str, size: str) -> None:
-        given = values if isinstance(values, np.ndarray) else np.asarray(values)
-        if given.shape != slot.shape:
-            raise ValueError(
-                f"{what} has shape {given.shape}, this network takes {slot.shape}; build it with {size}={given.size}."
-            )
-        if given.dtype.kind not in "fiub":
-            raise ValueError(f"{what} holds {given.dtype}; give real numbers.")
-        slot[:] = given
+    def _take(self, error: npt.ArrayLike) -> None:
+        """Write an error into its slot; what does not fit raises and is not written."""
+        if error.__class__ is not np.ndarray or error.shape != self._shape_out or error.dtype.kind not in REAL:
+            error = _checked(error, self._shape_out, "error", "n_out")
+        self._error[:] = error
 
-    def _report(self, status: int, error: npt.ArrayLike) -> None:
-        if status == tick.NOT_FINITE:
-            raise ValueError(
-                f"error holds a value that is not finite: {np.asarray(error)}; nothing was learnt from it."
-            )
-        if status == tick.NOTHING_PENDING:
-            raise RuntimeError("this tick was already learnt from, or none was taken; call step first.")
+
+def _checked(values: npt.ArrayLike, shape: tuple[int, ...], what: str, size: str) -> Array:
+    given = np.asarray(values)
+    if given.shape != shape:
+        raise ValueError(
+            f"{what} has shape {given.shape}, this network takes {shape}; build it with {size}={given.size}."
+        )
+    if given.dtype.kind not in REAL:
+        raise ValueError(f"{what} holds {given.dtype}; give real numbers.")
+    return given
+
+
+def _refuse(status: int, error: npt.ArrayLike) -> NoReturn:
+    if status == tick.NOT_FINITE:
+        raise ValueError(f"error holds a value that is not finite: {np.asarray(error)}; nothing was learnt.")
+    raise RuntimeError("this tick was already learnt from, or none was taken; call step first.")
 
 
 def _name(base: str, block: int) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import tomli_w
 
 from threefactor.checkpoints import write_atomically
+from threefactor.pictures import draw_learning_curve
 
 COLUMNS = ("episode", "end", "length", "return", "td_error", "slope", "firing_rate")
 
@@ -111,28 +110,3 @@ class Run:
     def draw(self, title: str, threshold: float | None) -> None:
         """Write the picture of the learning curve."""
         draw_learning_curve(self.picture_file, title, self.column("end"), self.column("return"), threshold)
-
-
-def draw_learning_curve(
-    path: Path, title: str, ends: Sequence[float], returns: Sequence[float], threshold: float | None, window: int = 100
-) -> None:
-    """Returns over steps, with their mean over the last `window` episodes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot(ends, returns, ".", color="#9bb8d3", markersize=3, label="episode")
-    sums = np.concatenate([[0.0], np.cumsum(returns)])
-    first = np.maximum(np.arange(len(returns)) - window + 1, 0)
-    if len(returns):
-        means = (sums[1:] - sums[first]) / (np.arange(len(returns)) - first + 1)
-        axes.plot(ends, means, color="#1f4e79", label=f"mean of the last {window}")
-    if threshold is not None:
-        axes.axhline(threshold, color="#b5482a", linestyle="--", linewidth=1, label=f"threshold {threshold:g}")
-    axes.set(xlabel="environment steps", ylabel="return of an episode", title=title)
-    axes.legend(loc="best", frameon=False)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
-    write_atomically(path, file.getvalue())

@@ -175,8 +175,7 @@ def learn_layer(state: Array, table: Ints, block: int, rec: int) -> None:
     w, ebar = matrix(state, table, block, at.W + rec, n), matrix(state, table, block, at.EBAR + rec, n)
     zbar = vector(state, table, block, at.ZBAR + rec)
     trace_filter = vector(state, table, block, at.FILTER)
-    learn_at_once(w, ebar, psi, step, zbar, trace_filter[0], trace_filter[1])
-    keep_connected(w, matrix(state, table, block, at.MASK + rec, n), rec == 1)
+    learn_at_once(w, ebar, psi, step, zbar, trace_filter[0], trace_filter[1], rec == 1)
 
 
 @kernel
@@ -186,6 +185,7 @@ def plain(state: Array, table: Ints, block: int) -> bool:
         table[at.OPTIMISER] == SGD
         and not table[at.REGULARISED]
         and not table[at.EXACT_RESET]
+        and not table[at.MASKED]
         and number(table, block, at.N_ADAPTIVE) == 0
         and state[at.CLIP_VALUE] == np.inf
         and state[at.CLIP_NORM] == np.inf

@@ -85,11 +85,13 @@ def tag_traces(
 
 
 @kernel
-def learn_at_once(w: Array, ebar: Array, psi: Array, step: Array, zbar: Array, kappa: float, gain: float) -> None:
+def learn_at_once(
+    w: Array, ebar: Array, psi: Array, step: Array, zbar: Array, kappa: float, gain: float, recurrent: bool
+) -> None:
     """All three factors of LIF neurons under plain descent in one pass: the common case, at half the memory traffic.
 
     ebar <- kappa ebar + gain zbar psi; w <- w - step ebar. `w` and `ebar` (pre, post) are written; `step` (post) is the
-    learning rate times the learning signal.
+    learning rate times the learning signal. The diagonal of a recurrent matrix stays 0.
     """
     for i in range(w.shape[0]):
         amount = gain * zbar[i]
@@ -97,6 +99,8 @@ def learn_at_once(w: Array, ebar: Array, psi: Array, step: Array, zbar: Array, k
             trace = kappa * ebar[i, j] + amount * psi[j]
             ebar[i, j] = trace
             w[i, j] -= step[j] * trace
+        if recurrent:
+            w[i, i] = 0
 
 
 @kernel

@@ -1,0 +1,1 @@
+"""Demonstrations; each writes a picture, most of them a table, under ``results/``: ``python -m demos.NAME``."""

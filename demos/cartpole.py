@@ -1,0 +1,99 @@
+"""CartPole-v1 by many seeds: the default agent beside its controls.
+
+The controls are a frozen hidden layer (only the readouts learn) and the fixed slope 2. On this task the frozen layer
+learns as fast as the plastic one: random spiking features suffice, so CartPole shows that the whole agent works and
+says nothing about hidden plasticity.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from typing import Annotated, Any
+
+import gymnasium as gym
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from controllers import ActorCritic, Loop, solved
+from demos.results import RESULTS, interquartile_mean, interval, write_table
+from threefactor.pictures import BLUE, GREY, RED, new_figure, running_mean, save_figure
+
+THRESHOLD = 475.0
+CONDITIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "frozen hidden layer": {"freeze_hidden": True},
+    "fixed slope 2": {"slope": 2.0},
+}
+COLOURS = dict(zip(CONDITIONS, (BLUE, GREY, RED), strict=True))
+
+
+def train_one(job: tuple[str, int, int]) -> dict[str, Any]:
+    """Train one agent; its row of the table, and its episodes under "curve"."""
+    condition, seed, steps = job
+    env = gym.make("CartPole-v1")
+    loop = Loop(ActorCritic.for_env(env, seed=seed, **CONDITIONS[condition]), env, seed)
+    episodes = list(loop.run(steps))
+    ends, returns = [e.end for e in episodes], [e.episode_return for e in episodes]
+    solved_at, solved_from = solved(ends, returns, THRESHOLD)
+    return {
+        "condition": condition, "seed": seed, "steps": steps, "solved_at": solved_at, "solved_from": solved_from,
+        "mean_return_last_100": float(np.mean(returns[-100:])),
+        "microseconds_per_step": round(loop.microseconds_per_step, 1), "curve": (ends, returns),
+    }  # fmt: skip
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """Learning curves of all seeds, and where each began to be solved."""
+    figure = new_figure(9, 3.8)
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    for place, (condition, colour) in enumerate(COLOURS.items()):
+        mine = [row for row in rows if row["condition"] == condition]
+        for row in mine:
+            ends, returns = row["curve"]
+            label = condition if row is mine[0] else None
+            left.plot(ends, running_mean(returns, 100), color=colour, alpha=0.6, linewidth=0.9, label=label)
+        found = [row["solved_from"] for row in mine if row["solved_from"] is not None]
+        right.plot(np.full(len(found), place) + np.linspace(-0.15, 0.15, len(found)), found, "o", color=colour)
+        if found:
+            low, high = interval(found)
+            right.plot([place - 0.3, place + 0.3], [interquartile_mean(found)] * 2, color=colour)
+            right.fill_between([place - 0.3, place + 0.3], low, high, color=colour, alpha=0.2)
+    left.axhline(THRESHOLD, color="black", linestyle=":", linewidth=1)
+    left.set(xlabel="environment steps", ylabel="mean return of the last 100 episodes")
+    left.legend(loc="lower right", frameon=False)
+    right.set(ylabel="solved from (steps)", xticks=range(len(CONDITIONS)))
+    right.set_xticklabels([name.replace(" ", "\n") for name in CONDITIONS])
+    right.set_ylim(bottom=0)
+    right.set_title("dots: seeds; band: 95 % of the\ninterquartile mean", fontsize=9)
+    save_figure(figure, RESULTS / "cartpole.png")
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of each condition.")] = 10,
+    steps: Annotated[int, typer.Option(min=1000, help="Environment steps of each run.")] = 80_000,
+    quick: Annotated[bool, typer.Option("--quick", help="Two seeds and few steps, to see that it works.")] = False,
+) -> None:
+    """Train every condition on every seed; writes results/cartpole.csv and results/cartpole.png."""
+    seeds, steps = (2, 5_000) if quick else (seeds, steps)
+    jobs = [(condition, seed, steps) for seed in range(seeds) for condition in CONDITIONS]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        rows = list(track(pool.map(train_one, jobs), "training", len(jobs), console=Console(stderr=True)))
+    draw(rows)
+    write_table("cartpole", [{name: value for name, value in row.items() if name != "curve"} for row in rows])
+    for condition in CONDITIONS:
+        mine = [row for row in rows if row["condition"] == condition]
+        found = [row["solved_from"] for row in mine if row["solved_from"] is not None]
+        latest = max((row["solved_at"] for row in mine if row["solved_at"] is not None), default=None)
+        median = float(np.median(found)) if found else None
+        low, high = interval(found) if found else (None, None)
+        print(
+            f"{condition}: solved {len(found)}/{len(mine)}, solved_from median {median}, interquartile mean in "
+            f"[{low}, {high}], worst {max(found, default=None)}, last solved_at {latest}"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
