@@ -31,7 +31,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     discount, trace_decay : float
         gamma and lambda: what a tag keeps from one transition to the next is their product.
     learning_rate, actor_overshoot, critic_overshoot : float
-        Largest step, and kappa of the overshooting bound of either network.
+        Largest step, and kappa of the overshooting bound of either network. Both are needed: the bound alone makes
+        every step equally long, however small the gradient, and then what was learnt drifts.
     entropy : float
         Weight of the entropy bonus.
     membrane_decay, readout_decay : float
@@ -58,16 +59,16 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     n_hidden: Annotated[int, Meta(ge=1)] = 256
     discount: Fraction = 0.99
-    trace_decay: Fraction = 0.85
-    learning_rate: Positive = 1.0
-    actor_overshoot: Positive = 10.0
-    critic_overshoot: Positive = 3.0
+    trace_decay: Fraction = 0.8
+    learning_rate: Positive = 0.01
+    actor_overshoot: Positive = 2.0
+    critic_overshoot: Positive = 2.0
     entropy: NonNegative = 0.003
     membrane_decay: Fraction = 0.5
-    readout_decay: Fraction = 0.5
+    readout_decay: Fraction = 0.4
     surrogate: str = "piecewise_linear"
     slope: Positive = 1.0
-    height: Positive = 0.3
+    height: Positive = 0.2
     slope_schedule: ScheduleSettings = ScheduleSettings()
     recurrent: bool = False
     adaptive_share: Fraction = 0.0

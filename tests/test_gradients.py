@@ -288,5 +288,5 @@ def test_stack_is_exact_at_the_top_and_approximate_below(slope: float) -> None:
     assert off(r.gradients["w_in_1"], exact["w_in_1"]) < EXACT
     print(f"slope {slope}: cosine {cosine(r.gradients['w_in'], exact['w_in']):.3f}", end=", ")
     print(f"norm {np.linalg.norm(r.gradients['w_in']) / np.linalg.norm(exact['w_in']):.3g}")
-    assert 0.3 < cosine(r.gradients["w_in"], exact["w_in"]) < 0.9999
+    assert 0.85 < cosine(r.gradients["w_in"], exact["w_in"]) < 0.9999
     assert off(r.gradients["w_in"], exact["w_in"]) > 1e-3
