@@ -20,8 +20,9 @@ from controllers.policies import (
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
+from threefactor.forward import all_finite
 from threefactor.layout import vector
-from threefactor.tick import CLEAR, FORWARD, RESET, TAG, UPDATE, all_finite, run
+from threefactor.tick import CLEAR, FORWARD, RESET, TAG, UPDATE, run
 
 # Places in `memory`: numbers first, then five vectors.
 (

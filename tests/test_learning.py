@@ -11,9 +11,10 @@ import pytest
 
 import envs  # noqa: F401  (registers the worlds)
 from controllers import ActorCritic, Loop, evaluate, solved
-from threefactor import Network
+from threefactor import Network, tick
 
 Floats = npt.NDArray[np.float64]
+pytestmark = pytest.mark.skipif(not hasattr(tick.run, "signatures"), reason="numba is switched off: too slow")
 ADAM = {"optimiser": "adam", "learning_rate": 0.02, "tag_decay": 1.0}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.replay import SURROGATES, Case, online_case, sequences_case
-from threefactor.verify import ReferenceError as BadReference
+from threefactor.references import ReferenceFileError as BadReference
 from threefactor.verify import tolerance_for, verify_file
 
 FOLDER = Path(os.environ.get("THREEFACTOR_REFERENCE", Path(__file__).parents[2] / "shared" / "reference" / "nest"))

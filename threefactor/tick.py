@@ -14,100 +14,15 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
+from threefactor.forward import all_finite, fill, forward
 from threefactor.layout import matrix, number, vector
 from threefactor.learning_signals import broadcast, from_above
-from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.optimisers import ADAM, OBGD, SGD, adam_step, add_norms, descend, overshooting_bound
-from threefactor.readouts import integrate_readout, softmax
-from threefactor.regularisers import gather_sequence, rate_signal, sequence_signal
+from threefactor.regularisers import gather_sequence, sequence_signal
 from threefactor.traces import keep_connected, learn_at_once, tag_outputs, tag_traces
 
 FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR = range(6)  # commands
 DONE, NOT_FINITE, NOTHING_PENDING = 0, 1, 2  # answers; unless DONE nothing was changed
-
-
-@kernel
-def fill(x: Array, value: float) -> None:
-    """X = value, as a loop: numba compiles a loop much faster than a slice assignment."""
-    for i in range(x.size):
-        x[i] = value
-
-
-@kernel
-def copy(x: Array, y: Array) -> None:
-    """X = the first entries of y."""
-    for i in range(x.size):
-        x[i] = y[i]
-
-
-@kernel
-def all_finite(x: Array) -> bool:
-    """Whether no entry is NaN or infinite."""
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i] * x.dtype.type(0)
-    return total == 0  # type: ignore[no-any-return]
-
-
-# --- forward ---------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def layer_forward(state: Array, table: Ints, block: int) -> None:
-    """Advance one hidden layer by a tick, with the filters that its synapses need."""
-    pre, v = vector(state, table, block, at.PRE), vector(state, table, block, at.V)
-    a, z = vector(state, table, block, at.A), vector(state, table, block, at.Z)
-    z_prev, current = vector(state, table, block, at.Z_PREV), vector(state, table, block, at.CURRENT)
-    psi, scale = vector(state, table, block, at.PSI), vector(state, table, block, at.SCALE)
-    n, alpha, zeta = v.size, state[at.ALPHA], state[at.ZETA]
-    copy(z_prev, z)
-    fill(current, 0)
-    gather(current, matrix(state, table, block, at.W, n), pre)
-    gather(current, matrix(state, table, block, at.W_REC, n), z_prev)
-    scale[0] = zeta
-    if table[at.NORMALISE]:
-        scale[0] = zeta * normalise(current, 1e-5)
-    integrate(v, current, z_prev, alpha, zeta, state[at.V_RESET])
-    adapt(a, z_prev, state[at.RHO], n - number(table, block, at.N_ADAPTIVE))
-    slope, height = state[at.SLOPE], state[at.HEIGHT]
-    if table[at.AREA]:
-        height = height * slope * state[at.PER_AREA]
-    fire(
-        z, psi, vector(state, table, block, at.WAIT), v, a, state[at.V_TH], state[at.BETA], state[at.REFRACTORY],
-        slope, height, table[at.SURROGATE],
-    )  # fmt: skip
-    low_pass(vector(state, table, block, at.ZBAR), pre, alpha, scale[0])
-    low_pass(vector(state, table, block, at.ZBAR_REC), z_prev, alpha, scale[0])
-    low_pass(vector(state, table, block, at.ZBAR_OUT), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
-    trace_filter = vector(state, table, block, at.FILTER)
-    low_pass(vector(state, table, block, at.PSI_BAR), psi, trace_filter[0], trace_filter[2])
-    if table[at.REGULARISED]:  # over a whole sequence, the signal comes at its end
-        now = state.dtype.type(1 - table[at.RATE_PER_SEQUENCE])
-        rate_signal(
-            vector(state, table, block, at.RATE_SIGNAL), vector(state, table, block, at.RATE), z, state[at.RATE_DECAY],
-            state[at.RATE_GAIN], now * state[at.RATE_STRENGTH], state[at.RATE_TARGET], now * state[at.SPIKE_L1],
-        )  # fmt: skip
-
-
-@kernel
-def forward(state: Array, table: Ints) -> None:
-    """Advance the whole network by one tick on the input that stands in INPUT; writes the readout's Y."""
-    x = vector(state, table, 0, at.INPUT)
-    pre = vector(state, table, 0, at.PRE)
-    for i in range(x.size):
-        pre[i] = x[i]
-    last = table[at.N_LAYERS]
-    for block in range(last):
-        layer_forward(state, table, block)
-    v, y = vector(state, table, last, at.V), vector(state, table, last, at.Y)
-    z = vector(state, table, last, at.PRE)
-    integrate_readout(v, matrix(state, table, last, at.W, z.size), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
-    if table[at.SOFTMAX]:
-        softmax(y, v)
-    else:
-        copy(y, v)
-    table[at.PENDING] = 1
-    table[at.TICKS] += 1
 
 
 # --- credit ----------------------------------------------------------------------------------------------------------

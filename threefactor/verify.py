@@ -1,8 +1,7 @@
 """Replay of e-prop reference recordings through the very kernels that learn elsewhere.
 
-A reference file is an npz archive with the inputs, targets, initial weights and parameters of a run of another e-prop
-implementation, and what that implementation computed: spikes, voltages, surrogate derivatives, readouts, gradients,
-weights, losses. Two kinds are known: gradients summed over sequences, and one update a step (the online variant).
+Two kinds of recording are known: gradients summed over sequences, and one update a step (the online variant). Files
+and the networks they describe: `threefactor.references`.
 """
 
 from __future__ import annotations
@@ -16,21 +15,17 @@ import numpy as np
 
 from threefactor.arrays import Array
 from threefactor.network import Network
+from threefactor.references import (
+    MATRICES,
+    ReferenceFileError,
+    inputs_and_targets,
+    load_reference,
+    set_weights,
+    shared_settings,
+)
 
-SURROGATE_NAMES = {
-    "piecewise_linear": "piecewise_linear",
-    "exponential": "exponential",
-    "fast_sigmoid_derivative": "fast_sigmoid",
-    "arctan": "arctan",
-    "arctan_derivative": "arctan",
-}
-MATRICES = {"in": "w_in", "rec": "w_rec", "out": "w_out"}
 # The original code computes losses in float32; they agree with double precision to this and no further.
 FLOAT32_LOSS_TOLERANCE = 2e-7
-
-
-class ReferenceError(ValueError):  # noqa: A001
-    """A reference file that cannot be replayed; says which and why."""
 
 
 class Comparison:
@@ -45,7 +40,9 @@ class Comparison:
         """Compare one array; several of one quantity count together."""
         ours, reference = np.asarray(ours, np.float64), np.asarray(reference, np.float64)
         if ours.shape != reference.shape:
-            raise ReferenceError(f"{quantity} has shape {reference.shape} in the file, the replay gives {ours.shape}.")
+            raise ReferenceFileError(
+                f"{quantity} has shape {reference.shape} in the file, the replay gives {ours.shape}."
+            )
         known = ~np.isnan(reference)
         off = np.abs(ours - reference)[known]
         # NaN of ours where the reference has a number must not pass
@@ -61,61 +58,21 @@ def tolerance_for(quantity: str, tolerance: float) -> float:
     return max(tolerance, FLOAT32_LOSS_TOLERANCE) if quantity == "loss (float32)" else tolerance
 
 
-def load_reference(path: Path) -> dict[str, Any]:
-    """Read a reference file; scalars become Python numbers and strings."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key].item() if archive[key].ndim == 0 else archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise ReferenceError(f"{path} is not a readable npz archive: {error}") from None
-    except Exception as error:  # zipfile raises kinds of its own for a damaged archive
-        raise ReferenceError(f"{path} is damaged: {error}") from None
-
-
 def verify_file(path: Path) -> dict[str, float]:
     """Replay one reference file; returns the largest relative error of each quantity.
 
     Raises
     ------
-    ReferenceError
+    ReferenceFileError
         The file is no reference file, or lacks an entry; says which.
     """
     case = load_reference(path)
     try:
         return (_replay_online(case) if "S" not in case else _replay_sequences(case)).errors
     except KeyError as error:
-        raise ReferenceError(
+        raise ReferenceFileError(
             f"{path} lacks the entry {error}; it is no reference file that this version knows."
         ) from None
-
-
-def _shared_settings(case: Mapping[str, Any]) -> dict[str, Any]:
-    if case["sg_fn"] not in SURROGATE_NAMES:
-        raise ReferenceError(f"surrogate {case['sg_fn']!r} is unknown; known: {', '.join(SURROGATE_NAMES)}.")
-    adam = case["optimizer"] == "adam"
-    settings = {
-        "n_in": case["n_in"], "dt": case["dt_ms"], "tau_m": case["tau_m"], "tau_out": case["tau_m_out"],
-        "threshold": case["V_th"], "refractory": case["t_ref_steps"] * case["dt_ms"],
-        "surrogate": SURROGATE_NAMES[case["sg_fn"]],
-        "slope": 1.0 / case["sg_width"], "height": case["sg_height"], "feedback": "random",
-        "optimiser": "adam" if adam else "sgd", "learning_rate": case["eta"], "weight_limit": case["Wmax"],
-        "rate_strength": case["c_reg"], "rate_target": case["f_target"], "dtype": "float64",
-    }  # fmt: skip
-    if case["Wmin"] != -case["Wmax"]:
-        raise ReferenceError(
-            f"weight bounds {case['Wmin']}, {case['Wmax']} are not symmetric; they cannot be replayed."
-        )
-    if adam:
-        settings |= {"beta_1": case["beta_1"], "beta_2": case["beta_2"], "epsilon": case["epsilon"]}
-    if "adapt_tau" in case:
-        settings |= {"tau_adaptation": case["adapt_tau"], "adaptation_strength": case["adapt_beta"]}
-    return settings
-
-
-def _set_weights(network: Network, case: Mapping[str, Any]) -> None:
-    for key, name in MATRICES.items():
-        network.weights[name][:] = case[f"W0_{key}"]
-    network.feedback["w_feedback"][:] = case["W_fb"]
 
 
 # --- gradients summed over sequences ------------------------------------------------------------------------------
@@ -127,27 +84,10 @@ def _sequence_network(case: Mapping[str, Any]) -> Network:
         n_hidden=case["n_reg"] + case["n_ad"], n_adaptive=case["n_ad"], n_out=case["W0_out"].shape[0],
         tau_trace=case["tau_m_readout"], current_gain=gains[case["regular_spike_arrival"]],
         readout_gain=gains[case["regular_spike_arrival_out"]], tag_decay=1.0, rate_tau=math.inf,
-        readout="softmax" if case["loss"] == "cross_entropy" else "linear", **_shared_settings(case),
+        readout="softmax" if case["loss"] == "cross_entropy" else "linear", **shared_settings(case),
     )  # fmt: skip
-    _set_weights(network, case)
+    set_weights(network, case)
     return network
-
-
-def _inputs_and_targets(case: Mapping[str, Any]) -> tuple[Array, Array]:
-    n_seq, ticks, n_out = case["n_seq"], case["S"], case["W0_out"].shape[0]
-    if "x" in case:
-        x = np.array(case["x"], np.float64)
-    else:
-        shape = tuple(int(n) for n in case["x_shape"])
-        x = np.unpackbits(case["x_packbits"])[: math.prod(shape)].reshape(shape).astype(np.float64)
-    if "target" in case:
-        target = case["target"]
-    elif "label" in case:
-        target = np.broadcast_to(np.asarray(case["label"])[:, None, :], (n_seq, ticks, n_out))
-    else:
-        target = np.broadcast_to(case["target_one"], (n_seq, ticks, n_out))
-    x[:, 0] = 0.0  # the recorded simulator drops what arrives in a sequence's first frame
-    return x, target
 
 
 class _Record:
@@ -231,7 +171,7 @@ def _compare_update(found: Comparison, case: Mapping[str, Any], network: Network
 
 def _replay_sequences(case: Mapping[str, Any]) -> Comparison:
     network, found = _sequence_network(case), Comparison()
-    (x, target), batch = _inputs_and_targets(case), case["batch_size"]
+    (x, target), batch = inputs_and_targets(case), case["batch_size"]
     losses = []
     for n in range(case["n_iter"]):
         records = []
@@ -268,9 +208,9 @@ def _online_network(case: Mapping[str, Any]) -> Network:
         n_hidden=n_hidden, n_adaptive=case.get("n_ad", n_hidden if case.get("adaptive") else 0),
         n_out=case["W0_out"].shape[0], reset="same_tick", current_gain="unit", readout_gain="unit", trace_gain="unit",
         tau_trace=_tau(case["kappa"], dt), rate_tau=_tau(case["kappa_reg"], dt),
-        rate_trace_tau=_tau(case["kappa_reg"], dt), **_shared_settings(case),
+        rate_trace_tau=_tau(case["kappa_reg"], dt), **shared_settings(case),
     )  # fmt: skip
-    _set_weights(network, case)
+    set_weights(network, case)
     # Adam's bias correction counts the recorded simulator's own steps, which start before the first frame.
     for name, count in network.updates.items():
         count[:] = 3 if name == "w_out" else 2
