@@ -17,8 +17,7 @@ from controllers.spaces import Actions, flat_size
 from threefactor import Network, SlopeSchedule
 from threefactor import layout as at
 from threefactor.arrays import Array
-from threefactor.checkpoints import load_checkpoint, restore, save_checkpoint
-from threefactor.forward import all_finite
+from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
 from threefactor.settings import build
 
 
@@ -84,6 +83,7 @@ class ActorCritic:
             self._memory[place] = value
         self._cut_views()
         self._compile()
+        self.actions.draw(self._rng, self._noise)  # random numbers are drawn ahead, so that a refused call draws none
 
     @classmethod
     def for_env(cls, env: gym.Env[Any, Any], seed: int = 0, **settings: Any) -> ActorCritic:
@@ -99,14 +99,14 @@ class ActorCritic:
     def _compile(self) -> None:
         """Run each kernel once on copies, so that none is compiled inside a live loop."""
         actor, actor_table, critic, critic_table = (array.copy() for array in self._nets)
-        memory, sizes = self._memory.copy(), self._sizes
-        compiled.begin(actor, actor_table, critic, critic_table, memory, sizes)
-        compiled.transition(actor, actor_table, critic, critic_table, memory, sizes, 0.0, False, False)
-        compiled.show(actor, actor_table, memory, sizes)
-        compiled.choose(actor, actor_table, memory, sizes, True)
+        memory = self._memory.copy()
+        for command in (compiled.BEGIN, compiled.STEP, compiled.ACT):
+            compiled.drive(
+                actor, actor_table, critic, critic_table, memory, self._sizes, self._given, command, 0.0, False, False
+            )
 
     def _cut_views(self) -> None:
-        self._observation = compiled.observation_of(self._memory, self._sizes, 0)
+        self._given = np.zeros(self.n_observation)
         self._action = compiled.action_of(self._memory, self._sizes)
         self._noise = compiled.noise_of(self._memory, self._sizes)
         self._nets = (self.actor.state, self.actor.table, self.critic.state, self.critic.table)
@@ -119,9 +119,9 @@ class ActorCritic:
     def begin(self, observation: npt.ArrayLike) -> Any:
         """First action of an episode."""
         self._look(observation)
-        self.actions.draw(self._rng, self._noise)
-        self._report(compiled.begin(*self._nets, self._memory, self._sizes), 0.0)
+        self._drive(compiled.BEGIN)
         self._begun = True
+        self.actions.draw(self._rng, self._noise)
         return self.actions.decode(self._action)
 
     def step(self, observation: npt.ArrayLike, reward: float, terminated: bool, truncated: bool) -> Any:
@@ -132,11 +132,12 @@ class ActorCritic:
         if not self._begun:
             raise RuntimeError("no episode is under way; call begin with its first observation.")
         self._look(observation)
+        try:
+            reward = float(reward)
+        except (TypeError, ValueError):
+            raise ValueError(f"reward is {reward!r}; it must be a number. Nothing was learnt from it.") from None
+        self._drive(compiled.STEP, reward, bool(terminated), bool(truncated))
         self.actions.draw(self._rng, self._noise)
-        status = compiled.transition(
-            *self._nets, self._memory, self._sizes, float(reward), bool(terminated), bool(truncated)
-        )
-        self._report(status, reward)
         if terminated or truncated:
             self._begun = False
             if self.settings.slope_schedule.rule != "fixed":
@@ -152,11 +153,8 @@ class ActorCritic:
         fast[:] = self._acting
         try:
             self._look(observation)
-            if not all_finite(self._observation):
-                self._report(compiled.BAD_OBSERVATION, 0.0)
             table[at.PENDING] = 0
-            compiled.show(self.actor.state, table, self._memory, self._sizes)
-            compiled.choose(self.actor.state, table, self._memory, self._sizes, True)
+            self._drive(compiled.ACT)
             self._acting[:] = fast
             return self.actions.decode(self._action)
         finally:
@@ -216,10 +214,10 @@ class ActorCritic:
             No such file; not an agent's checkpoint, or a damaged one.
         """
         arrays, about = load_checkpoint(path, "ActorCritic")
-        agent = cls(
-            about["n_observation"], Actions.space_of(about["action_space"], arrays), about["seed"], **about["settings"]
-        )
-        agent._put(arrays, about)
+        with describing(path):
+            space = Actions.space_of(about["action_space"], arrays)
+            agent = cls(about["n_observation"], space, about["seed"], **about["settings"])
+            agent._put(arrays, about)
         return agent
 
     def __getstate__(self) -> dict[str, Any]:
@@ -260,10 +258,15 @@ class ActorCritic:
             raise ValueError(
                 f"observation has shape {x.shape}, this agent takes {self.n_observation} numbers; use for_env."
             )
-        self._observation[:] = x.reshape(-1)
+        self._given[:] = x.reshape(-1)
 
-    def _report(self, status: int, reward: float) -> None:
+    def _drive(self, command: int, reward: float = 0.0, terminated: bool = False, truncated: bool = False) -> None:
+        actor, actor_table, critic, critic_table = self._nets
+        status = compiled.drive(
+            actor, actor_table, critic, critic_table, self._memory, self._sizes, self._given, command, reward,
+            terminated, truncated,
+        )  # fmt: skip
         if status == compiled.BAD_OBSERVATION:
-            raise ValueError(f"observation {self._observation} holds a value that is not finite; nothing was learnt.")
+            raise ValueError(f"observation {self._given} holds a value that is not finite; nothing was learnt.")
         if status == compiled.BAD_REWARD:
             raise ValueError(f"reward is {reward}; it must be finite. Nothing was learnt from it.")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from threefactor import ScheduleSettings
-from threefactor.settings import Fraction, NonNegative, Positive
+from threefactor.settings import Fraction, NonNegative, Positive, check_finite
 
 
 class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,3 +69,6 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     keep_state: bool = False
     freeze_hidden: bool = False
     dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        check_finite(self)

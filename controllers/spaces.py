@@ -55,7 +55,8 @@ class Actions:
         elif isinstance(space, gym.spaces.Box) and np.isfinite(space.low).all() and np.isfinite(space.high).all():
             self.kind, self.n_action = GAUSSIAN, math.prod(space.shape)
             self.n_readout, self.n_noise = 2 * self.n_action, self.n_action
-            self._middle, self._reach = (space.high + space.low) / 2.0, (space.high - space.low) / 2.0
+            low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+            self._middle, self._reach = low / 2.0 + high / 2.0, high / 2.0 - low / 2.0
         else:
             raise ValueError(f"action space is {space}; this agent takes Discrete or Box with finite bounds.")
 
@@ -72,7 +73,8 @@ class Actions:
             return int(action[0]) + self._start
         box = cast(gym.spaces.Box, self.space)
         unit = np.clip(action, -1.0, 1.0).reshape(box.shape)
-        return (self._middle + self._reach * unit).astype(box.dtype)
+        # rounding to the space's type may step over a bound
+        return np.clip((self._middle + self._reach * unit).astype(box.dtype), box.low, box.high)
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint's description keeps."""

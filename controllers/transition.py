@@ -18,11 +18,11 @@ from controllers.policies import (
     softmax,
 )
 from threefactor import layout as at
+from threefactor import tick
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.forward import all_finite
+from threefactor.forward import all_finite, copy
 from threefactor.layout import vector
-from threefactor.tick import CLEAR, FORWARD, RESET, TAG, UPDATE, run
 
 # Places in `memory`: numbers first, then five vectors.
 (
@@ -33,7 +33,9 @@ from threefactor.tick import CLEAR, FORWARD, RESET, TAG, UPDATE, run
 # Places in `sizes`
 N_OBSERVATION, N_ACTION, N_NOISE, KIND, N_SIZES = range(5)
 
-ACTED, BAD_OBSERVATION, BAD_REWARD = 0, 1, 2
+LARGE = 1e30
+BEGIN, STEP, ACT = 0, 1, 2  # commands
+DONE, BAD_OBSERVATION, BAD_REWARD = 0, 1, 2  # answers; unless DONE nothing was changed
 
 
 @kernel
@@ -65,17 +67,16 @@ def noise_of(memory: Array, sizes: Ints) -> Array:
 
 
 @kernel
-def show(state: Array, table: Ints, memory: Array, sizes: Ints) -> None:
-    """Advance a network by one tick on the present observation, standardised if so wished."""
+def present(state: Array, table: Ints, memory: Array, sizes: Ints) -> None:
+    """Write the present observation, standardised if so wished, where a network takes its input from."""
     x = observation_of(memory, sizes, 0)
     slot = vector(state, table, 0, at.INPUT)
     if memory[NORMALISE] > 0.0:
         mean, squares = observation_of(memory, sizes, 1), observation_of(memory, sizes, 2)
         standardise(slot, x, mean, squares, memory[COUNT], memory[OBSERVATION_LIMIT])
     else:
-        for i in range(x.size):
-            slot[i] = x[i]
-    run(state, table, FORWARD, 0.0)
+        for i in range(x.size):  # what is finite in double precision must be so in single, too
+            slot[i] = min(max(x[i], -LARGE), LARGE)
 
 
 @kernel
@@ -106,33 +107,27 @@ def choose(state: Array, table: Ints, memory: Array, sizes: Ints, greedy: bool) 
 
 
 @kernel
-def take_action(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints) -> None:
-    """Choose an action in the state just seen, and tag what made value and action what they are."""
+def choose_and_blame(
+    actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints
+) -> None:
+    """Choose an action in the state just seen, and write the errors that credit value and action to the synapses."""
     choose(actor, actor_table, memory, sizes, False)
     memory[VALUE] = readout(critic, critic_table, at.Y)[0]
-    decay = memory[DISCOUNT] * memory[TRACE_DECAY]
     readout(critic, critic_table, at.ERROR)[0] = -1.0
-    run(critic, critic_table, TAG, decay)
     error, y = readout(actor, actor_table, at.ERROR), readout(actor, actor_table, at.Y)
     if sizes[KIND] == CATEGORICAL:
         chosen = int(action_of(memory, sizes)[0])
         categorical_error(error, probabilities_of(memory, sizes), chosen, memory[ENTROPY])
     else:
         gaussian_error(error, y, noise_of(memory, sizes), memory[SIGMA_FLOOR], memory[ENTROPY])
-    run(actor, actor_table, TAG, decay)
 
 
 @kernel
-def see(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints) -> None:
-    """Take the present observation into the statistics and show it to both networks."""
-    memory[COUNT] += 1.0
-    x = observation_of(memory, sizes, 0)
-    observe(observation_of(memory, sizes, 1), observation_of(memory, sizes, 2), memory[COUNT], x)
-    show(actor, actor_table, memory, sizes)
-    show(critic, critic_table, memory, sizes)
-    n, spikes = vector(actor, actor_table, 0, at.V).size, 0.0
-    for z in vector(actor, actor_table, 0, at.Z)[:n]:
-        spikes += z
+def watch_rate(actor: Array, actor_table: Ints, memory: Array) -> None:
+    """Low-pass the share of the actor's neurons that spike."""
+    z, n, spikes = vector(actor, actor_table, 0, at.Z), vector(actor, actor_table, 0, at.V).size, 0.0
+    for j in range(n):
+        spikes += z[j]
     memory[MEAN_RATE] += 0.01 * (spikes / n - memory[MEAN_RATE])
 
 
@@ -153,46 +148,68 @@ def scaled(memory: Array, reward: float, terminated: bool) -> float:
 
 
 @kernel
-def begin(actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints) -> int:
-    """Start an episode on the observation that stands in `memory`."""
-    if not all_finite(observation_of(memory, sizes, 0)):
-        return BAD_OBSERVATION
-    run(actor, actor_table, CLEAR, 0.0)
-    run(critic, critic_table, CLEAR, 0.0)
-    if memory[KEEP_STATE] == 0.0:
-        run(actor, actor_table, RESET, 0.0)
-        run(critic, critic_table, RESET, 0.0)
-    memory[RETURN] = 0.0
-    memory[EPISODE_RETURN] = 0.0
-    see(actor, actor_table, critic, critic_table, memory, sizes)
-    take_action(actor, actor_table, critic, critic_table, memory, sizes)
-    return ACTED
+def td_error(memory: Array, reward: float, value_after: float, terminated: bool) -> float:
+    """R + discount V' - V with the scaled reward, and the statistics that go with it."""
+    delta = scaled(memory, reward, terminated) + memory[DISCOUNT] * value_after - memory[VALUE]
+    memory[TD_ERROR] = delta
+    memory[EPISODE_RETURN] += reward
+    memory[STEPS] += 1.0
+    memory[MEAN_TD_ERROR] += 0.01 * (abs(delta) - memory[MEAN_TD_ERROR])
+    return delta  # type: ignore[no-any-return]
 
 
 @kernel
-def transition(
-    actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints,
-    reward: float, terminated: bool, truncated: bool,
+def drive(
+    actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints, given: Array,
+    command: int, reward: float, terminated: bool, truncated: bool,
 ) -> int:  # fmt: skip
-    """Learn from one transition whose next observation stands in `memory`, and choose the next action.
+    """One crossing into compiled code: BEGIN an episode, STEP from one observation to the next, or ACT greedily.
 
-    Only termination makes the next state worthless; a truncated episode bootstraps from it.
+    Parameters
+    ----------
+    actor, actor_table, critic, critic_table : the arrays of the two networks
+    memory, sizes : what else is kept; the random numbers of the next action stand in it
+    given : observation, float64
+    command : BEGIN, STEP or ACT; the rest counts for STEP alone
+
+    Returns
+    -------
+    int
+        DONE; or BAD_OBSERVATION, BAD_REWARD, and then nothing was changed.
     """
     if not math.isfinite(reward):
         return BAD_REWARD
-    if not all_finite(observation_of(memory, sizes, 0)):
+    if not all_finite(given):
         return BAD_OBSERVATION
-    value_before, value_after = memory[VALUE], 0.0
+    copy(observation_of(memory, sizes, 0), given)
+    # `tick.run` is called from here alone: the compiler works through a copy of it for each function that calls it
+    if command == BEGIN:
+        memory[RETURN] = memory[EPISODE_RETURN] = 0.0
+        tick.run(actor, actor_table, tick.CLEAR, 0.0)
+        tick.run(critic, critic_table, tick.CLEAR, 0.0)
+        if memory[KEEP_STATE] == 0.0:
+            tick.run(actor, actor_table, tick.RESET, 0.0)
+            tick.run(critic, critic_table, tick.RESET, 0.0)
+    if command != ACT and not terminated:
+        memory[COUNT] += 1.0
+        observe(observation_of(memory, sizes, 1), observation_of(memory, sizes, 2), memory[COUNT], given)
+        present(critic, critic_table, memory, sizes)
+        tick.run(critic, critic_table, tick.FORWARD, 0.0)
     if not terminated:
-        see(actor, actor_table, critic, critic_table, memory, sizes)
-        value_after = readout(critic, critic_table, at.Y)[0]
-    td_error = scaled(memory, reward, terminated) + memory[DISCOUNT] * value_after - value_before
-    memory[TD_ERROR] = td_error
-    memory[EPISODE_RETURN] += reward
-    memory[STEPS] += 1.0
-    memory[MEAN_TD_ERROR] += 0.01 * (abs(td_error) - memory[MEAN_TD_ERROR])
-    run(actor, actor_table, UPDATE, td_error)
-    run(critic, critic_table, UPDATE, td_error)
+        present(actor, actor_table, memory, sizes)
+        tick.run(actor, actor_table, tick.FORWARD, 0.0)
+    if command == ACT:
+        choose(actor, actor_table, memory, sizes, True)
+        return DONE
+    if command == STEP:  # only termination makes the next state worthless; a truncated episode bootstraps from it
+        value_after = 0.0 if terminated else readout(critic, critic_table, at.Y)[0]
+        delta = td_error(memory, reward, value_after, terminated)
+        tick.run(actor, actor_table, tick.UPDATE, delta)
+        tick.run(critic, critic_table, tick.UPDATE, delta)
     if not (terminated or truncated):
-        take_action(actor, actor_table, critic, critic_table, memory, sizes)
-    return ACTED
+        watch_rate(actor, actor_table, memory)
+        choose_and_blame(actor, actor_table, critic, critic_table, memory, sizes)
+        decay = memory[DISCOUNT] * memory[TRACE_DECAY]
+        tick.run(actor, actor_table, tick.TAG, decay)
+        tick.run(critic, critic_table, tick.TAG, decay)
+    return DONE

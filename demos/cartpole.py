@@ -46,15 +46,17 @@ def train_one(job: tuple[str, int, int]) -> dict[str, Any]:
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """Learning curves of all seeds, and where each began to be solved."""
+    """Median learning curve over seeds with its quartiles, and where each seed began to be solved."""
     figure = new_figure(9, 3.8)
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
     for place, (condition, colour) in enumerate(COLOURS.items()):
         mine = [row for row in rows if row["condition"] == condition]
-        for row in mine:
-            ends, returns = row["curve"]
-            label = condition if row is mine[0] else None
-            left.plot(ends, running_mean(returns, 100), color=colour, alpha=0.6, linewidth=0.9, label=label)
+        grid = np.linspace(0, mine[0]["steps"], 400)
+        curves = np.array(
+            [np.interp(grid, ends, running_mean(returns, 10)) for ends, returns in (r["curve"] for r in mine)]
+        )
+        left.plot(grid, np.median(curves, 0), color=colour, label=condition)
+        left.fill_between(grid, *np.percentile(curves, (25, 75), axis=0), color=colour, alpha=0.2, linewidth=0)
         found = [row["solved_from"] for row in mine if row["solved_from"] is not None]
         right.plot(np.full(len(found), place) + np.linspace(-0.15, 0.15, len(found)), found, "o", color=colour)
         if found:
@@ -62,7 +64,8 @@ def draw(rows: list[dict[str, Any]]) -> None:
             right.plot([place - 0.3, place + 0.3], [interquartile_mean(found)] * 2, color=colour)
             right.fill_between([place - 0.3, place + 0.3], low, high, color=colour, alpha=0.2)
     left.axhline(THRESHOLD, color="black", linestyle=":", linewidth=1)
-    left.set(xlabel="environment steps", ylabel="mean return of the last 100 episodes")
+    left.set(xlabel="environment steps", ylabel="mean return of the last 10 episodes")
+    left.set_title("line: median of seeds; band: quartiles", fontsize=9)
     left.legend(loc="lower right", frameon=False)
     right.set(ylabel="solved from (steps)", xticks=range(len(CONDITIONS)))
     right.set_xticklabels([name.replace(" ", "\n") for name in CONDITIONS])

@@ -70,7 +70,7 @@ class Matrix:
             change = s.learning_rate * correction * self.m / (np.sqrt(self.s) + s.epsilon)
         else:
             change = step * g
-        self.w = np.clip(self.w - change - s.learning_rate * self.decay * self.w, -s.weight_limit, s.weight_limit)
+        self.w = np.clip(self.w - change - s.learning_rate * self.decay * self.w, s.weight_min, s.weight_max)
         self.reg = np.zeros_like(self.w)
 
 

@@ -17,6 +17,7 @@ from controllers import ActorCritic
 from controllers import transition as compiled
 from tests.checks import CHECKS, Make, ends_at, observation_at, play
 from tests.reference import ReferenceNetwork
+from threefactor import tick
 
 Floats = npt.NDArray[np.float64]
 DISCRETE, BOX = Discrete(3), Box(np.array([-2.0, 0.5]), np.array([1.0, 0.75]), dtype=np.float64)
@@ -146,11 +147,11 @@ def test_unknown_settings_are_refused() -> None:
 class Twin:
     """The actor-critic from the equations: td = r + discount V' - V, w <- w - step td tag, tags laid before it.
 
-    The random numbers are those that the agent has just drawn.
+    The random numbers are those that the agent has drawn ahead; copy them into `noise` before it uses them.
     """
 
     def __init__(self, agent: ActorCritic) -> None:
-        self.s, self.space, self.noise = agent.settings, agent.actions.space, agent._noise
+        self.s, self.space, self.noise = agent.settings, agent.actions.space, agent._noise.copy()
         keep = self.s.discount * self.s.trace_decay
         self.actor, self.critic = (
             ReferenceNetwork(msgspec.structs.replace(net.settings, tag_decay=keep), net.weights, net.feedback)
@@ -210,8 +211,10 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
     for t in range(55):
         if t == 0 or any(ends_at(t - 1)):
             x = observation_at(agent, t)
+            twin.noise = agent._noise.copy()
             np.testing.assert_allclose(agent.begin(x), twin.begin(x), rtol=1e-10)
         given = (observation_at(agent, t + 1), float(np.cos(t)), *ends_at(t))
+        twin.noise = agent._noise.copy()
         action, expected = agent.step(*given), twin.step(*given)
         if expected is not None:
             np.testing.assert_allclose(action, expected, rtol=1e-10)
@@ -245,12 +248,12 @@ def test_precision_is_that_asked_for() -> None:
         assert all(w.dtype == dtype for net in (agent.actor, agent.critic) for w in net.weights.values())
 
 
-@pytest.mark.skipif(not hasattr(compiled.transition, "signatures"), reason="numba is switched off")
+@pytest.mark.skipif(not hasattr(compiled.drive, "signatures"), reason="numba is switched off")
 def test_kernels_have_one_signature_per_precision() -> None:
     """Whatever is called with whatever types, loaded or unpickled, each kernel is compiled once for each precision."""
     for name in VARIANTS:
         for check in CHECKS[:7]:
             check(maker(name))
-    for kernel in (compiled.begin, compiled.transition, compiled.show, compiled.choose):
+    for kernel in (compiled.drive, tick.run):
         dtypes = [str(signature[0].dtype) for signature in kernel.signatures]
         assert sorted(dtypes) == ["float32", "float64"], kernel

@@ -173,7 +173,9 @@ def test_other_kinds_are_refused(tmp_path: Path) -> None:
 def rewrite(path: Path, arrays: dict[str, Any], kind: str, about: Any, **metadata: str) -> None:
     """Write what passes for a checkpoint with a right checksum, but for `metadata`."""
     kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    fields = {"format": FORMAT, "kind": kind, "about": json.dumps(about), "checksum": str(_checksum(kept))}
+    described = json.dumps(about, sort_keys=True)
+    checksum = str(_checksum(kind, described, kept))
+    fields = {"format": FORMAT, "kind": kind, "about": described, "checksum": checksum}
     save_checkpoint(path, kind, kept, about)
     if metadata:
         save_file(kept, path, fields | metadata)

@@ -38,7 +38,7 @@ MADE_SEQUENCES: dict[str, Case] = {
     "low_gain_then_unit_gain": {**ZETA, "regular_spike_arrival_out": True, **ADAM}, "all_lif": {"n_reg": 9, "n_ad": 0},
     "all_alif": {"n_reg": 0, "n_ad": 9}, **{f"t_ref_{n}": {"t_ref_steps": n} for n in (0, 1, 3, 7)},
     "no_regularisation": {"c_reg": 0.0}, "strong_regularisation": {"c_reg": 3e4},
-    "bounded": {"Wmin": -0.5, "Wmax": 0.5}, "coarse_step": {"dt_ms": 2.0},
+    "bounded": {"Wmin": -0.5, "Wmax": 0.3}, "coarse_step": {"dt_ms": 2.0},
     "spikes_in_the_second_frame": {"spike_in_second_frame": True, "eta": 0.01},
     "spikes_in_the_second_frame_adam": {"spike_in_second_frame": True, **ADAM, **EVIDENCE},
 }  # fmt: skip
@@ -46,7 +46,8 @@ MADE_ONLINE: dict[str, Case] = {
     "lif_sgd": {}, "lif_adam": ADAM, "alif_sgd": {"adaptive": True}, "alif_adam": {"adaptive": True, **ADAM},
     **{f"surrogate_{name}": {"sg_fn": name, "adaptive": True} for name in SURROGATES},
     **{f"t_ref_{n}": {"t_ref_steps": n} for n in (0, 1, 5)}, "no_regularisation": {"c_reg": 0.0},
-    "one_output": {"n_out": 1}, "filters": {"kappa": 0.5, "kappa_reg": 0.99}, "bounded": {"Wmin": -0.4, "Wmax": 0.4},
+    "one_output": {"n_out": 1}, "filters": {"kappa": 0.5, "kappa_reg": 0.99},
+    "no_filters": {"kappa": 0.0, "kappa_reg": 0.0}, "bounded": {"Wmin": -0.3, "Wmax": 0.4},
     "odd_length": {"T": 333},
 }  # fmt: skip
 
@@ -192,7 +193,7 @@ UNUSABLE: dict[str, tuple[str, Callable[[Case], Any], str]] = {
     "no_weights": ("sequences", lambda case: case.pop("W0_rec"), "W0_rec"),
     "no_rate": ("online", lambda case: case.pop("eta"), "eta"),
     "unknown_surrogate": ("sequences", lambda case: case.update(sg_fn="triangle"), "triangle.*piecewise_linear"),
-    "lopsided_bounds": ("online", lambda case: case.update(Wmin=0.0), "bounds"),
+    "crossed_bounds": ("online", lambda case: case.update(Wmin=200.0), "weight_min"),
     "too_few_inputs": ("online", lambda case: case.update(x=case["x"][:, :-1]), "shape"),
     "too_few_frames": ("online", lambda case: case.update(x=case["x"][:-5]), r"\bx\b|frames|shape"),
     "too_few_sequences": ("sequences", lambda case: case.update(x=case["x"][:-1]), r"\bx\b|sequences|shape"),

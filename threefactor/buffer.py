@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from threefactor import layout as at
 from threefactor.arrays import Array, Ints
-from threefactor.checkpoints import CheckpointError, load_checkpoint, restore, save_checkpoint
+from threefactor.checkpoints import CheckpointError, describing, load_checkpoint, restore, save_checkpoint
 from threefactor.layout import fill_parameters, number, plan
 from threefactor.settings import NetworkSettings, build
 
@@ -172,7 +172,8 @@ class Buffer:
         fresh._lay_out(self.settings, masked=bool(self.table[at.MASKED]))
         restore(fresh.state, arrays, "state")
         restore(fresh.table, arrays, "table")
-        planned, counters = plan(self.settings, masked=bool(self.table[at.MASKED])).table, at.counters(fresh.table)
+        planned = plan(self.settings, masked=bool(self.table[at.MASKED])).table
+        counters = at.counters(planned)
         if not np.array_equal(np.delete(fresh.table, counters), np.delete(planned, counters)):
             raise CheckpointError(
                 "the saved layout is not the one of these settings; it was written by another version."
@@ -195,8 +196,9 @@ class Buffer:
         """
         arrays, about = load_checkpoint(path, "Network")
         network = cls.__new__(cls)
-        network._lay_out(build(NetworkSettings, **about["settings"]), masked=about["masked"])
-        network.put(arrays)
+        with describing(path):
+            network._lay_out(build(NetworkSettings, **about["settings"]), masked=bool(about["masked"]))
+            network.put(arrays)
         return network
 
     @property

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def _checksum(arrays: Mapping[str, Array]) -> int:
-    checksum = 0
+def _checksum(kind: str, about: str, arrays: Mapping[str, Array]) -> int:
+    checksum = zlib.crc32(f"{kind}\n{about}".encode())
     for name in sorted(arrays):
         checksum = zlib.crc32(np.ascontiguousarray(arrays[name]).tobytes(), zlib.crc32(name.encode(), checksum))
     return checksum
@@ -49,7 +50,9 @@ def _checksum(arrays: Mapping[str, Array]) -> int:
 def save_checkpoint(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Array], about: Any) -> None:
     """Write arrays and a JSON-able description; `kind` says what they are a checkpoint of."""
     kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {"format": FORMAT, "kind": kind, "about": json.dumps(about), "checksum": str(_checksum(kept))}
+    described = json.dumps(about, sort_keys=True)
+    checksum = str(_checksum(kind, described, kept))
+    metadata = {"format": FORMAT, "kind": kind, "about": described, "checksum": checksum}
     write_atomically(Path(path), save(kept, metadata))
 
 
@@ -78,9 +81,24 @@ def load_checkpoint(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, 
         raise CheckpointError(f"{path} is of format {metadata.get('format')!r}, this version reads {FORMAT!r}.")
     if metadata.get("kind") != kind:
         raise CheckpointError(f"{path} is a checkpoint of {metadata.get('kind')}, not of {kind}.")
-    if metadata.get("checksum") != str(_checksum(arrays)):
+    about = metadata.get("about", "")
+    if metadata.get("checksum") != str(_checksum(kind, about, arrays)):
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum; use an older checkpoint.")
-    return arrays, json.loads(metadata["about"])
+    try:
+        return arrays, json.loads(about)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} has a description that cannot be read: {error}.") from None
+
+
+@contextlib.contextmanager
+def describing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what a description that does not fit raises into a CheckpointError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path} does not describe what this version can load: {error!r}.") from None
 
 
 def restore(target: Array, arrays: Mapping[str, Array], name: str) -> None:

@@ -182,7 +182,9 @@ def train(
             if config is not None:
                 raise RunError("--config cannot change a run that is resumed; leave it out.")
             kept = run.read_settings()
-            if kept.pop("env", env_id) != env_id:
+            if "env" not in kept or "seed" not in kept:
+                raise RunError(f"{run.settings_file} names no env and seed; it is not the file that train wrote.")
+            if kept.pop("env") != env_id:
                 raise RunError(f"{run.folder} holds a run of another environment; name that one, or another --out.")
             if seed not in (None, kept["seed"]):
                 raise RunError(f"{run.folder} holds a run of seed {kept['seed']}; leave --seed out.")
@@ -217,9 +219,7 @@ def evaluate_run(
         returns = evaluate(ActorCritic.load(run.checkpoint_file), env, episodes, seed)
     except (ValueError, OSError, KeyError) as error:
         _fail(error)
-    _report(
-        {"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns)), "episodes": episodes}, as_json
-    )
+    _report({"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}, as_json)
 
 
 @app.command()
@@ -244,8 +244,13 @@ def verify(
             bad = not off <= tolerance_for(quantity, tolerance)
             failed |= bad
             table.add_row(file.name, quantity, f"{off:.1e}", "[red]too large[/red]" if bad else "ok")
+    # JSON has no infinity: what could not be compared is null
+    finite = {
+        file: {name: off if np.isfinite(off) else None for name, off in errors.items()}
+        for file, errors in report.items()
+    }
     Console().print(table) if not as_json else print(
-        json.dumps({"tolerance": tolerance, "passed": not failed, "files": report})
+        json.dumps({"tolerance": tolerance, "passed": not failed, "files": finite})
     )
     if failed:
         raise typer.Exit(1)
@@ -255,13 +260,10 @@ def _report(values: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(values))
         return
-    table = Table(*values, show_edge=False)
-    table.add_row(
-        *(
-            "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-            for value in values.values()
-        )
-    )
+    table = Table(show_header=False, show_edge=False)
+    for name, value in values.items():
+        shown = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+        table.add_row(name, shown)
     Console().print(table)
 
 

@@ -29,9 +29,9 @@ from threefactor.surrogates import SURROGATES
 (
     ALPHA, ZETA, RHO, BETA, V_TH, V_RESET, REFRACTORY, KAPPA_OUT, ZETA_OUT, SLOPE, HEIGHT,
     RATE_STRENGTH, RATE_TARGET, RATE_DECAY, RATE_GAIN, RATE_TRACE_DECAY, RATE_TRACE_GAIN, SPIKE_L1, VOLTAGE_L2,
-    LEARNING_RATE, BETA_1, BETA_2, EPSILON, OVERSHOOT, TAG_DECAY, CLIP_VALUE, CLIP_NORM, WEIGHT_LIMIT,
+    LEARNING_RATE, BETA_1, BETA_2, EPSILON, OVERSHOOT, TAG_DECAY, CLIP_VALUE, CLIP_NORM, WEIGHT_MIN, WEIGHT_MAX,
     WEIGHT_DECAY, FEEDBACK_DECAY, PER_AREA, STEP_SIZE, NORMS, NORMS_END, N_PARAMETERS,
-) = range(35)  # fmt: skip
+) = range(36)  # fmt: skip
 
 # --- switches: places in `table` -----------------------------------------------------------------------------------
 (
@@ -210,7 +210,8 @@ def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
         RATE_TRACE_DECAY: rate_trace_decay, RATE_TRACE_GAIN: 1.0 if per_sequence else 1.0 - rate_trace_decay,
         SPIKE_L1: s.spike_l1, VOLTAGE_L2: s.voltage_l2, LEARNING_RATE: s.learning_rate, BETA_1: s.beta_1,
         BETA_2: s.beta_2, EPSILON: s.epsilon, OVERSHOOT: s.overshoot, TAG_DECAY: s.tag_decay, CLIP_VALUE: s.clip_value,
-        CLIP_NORM: s.clip_norm, WEIGHT_LIMIT: s.weight_limit, WEIGHT_DECAY: s.weight_decay,
+        CLIP_NORM: s.clip_norm, WEIGHT_MIN: s.weight_min, WEIGHT_MAX: s.weight_max,
+        WEIGHT_DECAY: s.weight_decay,
         FEEDBACK_DECAY: s.feedback_decay, PER_AREA: 1.0 / SURROGATES[s.surrogate][1],
     }  # fmt: skip
     for place, value in parameters.items():

@@ -16,7 +16,8 @@ SGD, ADAM, OBGD = 0, 1, 2
 @kernel
 def descend(
     w: Array, m: Array, s: Array, tags: Array, reg: Array, g: Array, optimiser: int, third: float, scale: float,
-    step: float, beta_1: float, beta_2: float, epsilon: float, shrink: float, clip: float, limit: float,
+    step: float, beta_1: float, beta_2: float, epsilon: float, shrink: float, clip: float,
+    low: float, high: float,
 ) -> None:  # fmt: skip
     """Descend along g = scale (third x tag + reg), bounded to [-clip, clip], and empty `reg`.
 
@@ -27,7 +28,7 @@ def descend(
     Parameters
     ----------
     w : (rows, columns), written
-        Weights; then bounded to [-limit, limit]. `shrink` is the share lost to decay.
+        Weights; then bounded to [low, high]. `shrink` is the share lost to decay.
     m, s : as `w` for Adam, else without rows; read and written
         Moments.
     tags, reg : (rows, columns), read; `reg` may have no rows
@@ -54,9 +55,9 @@ def descend(
                 g[j] = m[i, j] / (np.sqrt(s[i, j]) + epsilon)
         for j in range(g.size):
             w[i, j] -= step * g[j] + shrink * w[i, j]
-        if limit < np.inf:
+        if low > -np.inf or high < np.inf:
             for j in range(g.size):
-                w[i, j] = min(max(w[i, j], -limit), limit)
+                w[i, j] = min(max(w[i, j], low), high)
 
 
 @kernel

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Meta
 
 from threefactor.arrays import Array
-from threefactor.settings import Positive
+from threefactor.settings import Positive, check_finite
 
 WINDOW = 10
 # Places in a schedule's state
@@ -60,6 +60,7 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     forgetting: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.01
 
     def __post_init__(self) -> None:
+        check_finite(self)
         if self.slope_min > self.slope_max:
             raise ValueError(f"slope_min {self.slope_min} is above slope_max {self.slope_max}; swap them.")
         if not self.score_min < self.score_max:

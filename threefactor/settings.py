@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -17,7 +18,16 @@ Fraction = Annotated[float, Meta(ge=0.0, le=1.0)]
 Gain = Literal["one_minus_decay", "unit"]
 
 # infinity switches these off, or means "over the whole sequence"
-MAY_BE_INFINITE = {"clip_value", "clip_norm", "weight_limit", "rate_tau", "rate_trace_tau"}
+MAY_BE_INFINITE = {"clip_value", "clip_norm", "weight_min", "weight_max", "rate_tau", "rate_trace_tau"}
+
+
+def check_finite(settings: msgspec.Struct, but: Collection[str] = ()) -> None:
+    """Refuse NaN anywhere, and infinity but in the named fields."""
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if isinstance(value, float) and not math.isfinite(value) and (math.isnan(value) or name not in but):
+            raise ValueError(f"{name} is {value}; it must be finite.")
+
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -74,8 +84,10 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         kappa of the overshooting bound.
     tag_decay : float
         Decay of the gradient's tag from tick to tick: discount x trace decay for a TD error; 1 sums.
-    clip_value, clip_norm, weight_limit : float
-        Bound of each gradient entry, of the norm of the whole gradient, and of each weight's size.
+    clip_value, clip_norm : float
+        Bound of each gradient entry, and of the norm of the whole gradient.
+    weight_min, weight_max : float
+        Bounds of the weights.
     weight_decay, feedback_decay : float
         Share of weights (of adaptive feedback weights) lost at an update, per unit of learning rate.
     rate_strength, rate_target, rate_tau : float
@@ -130,7 +142,8 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tag_decay: Fraction = 0.0
     clip_value: Positive = math.inf
     clip_norm: Positive = math.inf
-    weight_limit: Positive = math.inf
+    weight_min: float = -math.inf
+    weight_max: float = math.inf
     weight_decay: NonNegative = 0.0
     feedback_decay: NonNegative = 0.0
     rate_strength: NonNegative = 0.0
@@ -162,14 +175,9 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 "credit is 'direct' with feedback 'symmetric', but lower layers have no readout weights to mirror; "
                 "take feedback='random' or 'adaptive', or credit='layerwise'."
             )
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if (
-                isinstance(value, float)
-                and not math.isfinite(value)
-                and (value != math.inf or name not in MAY_BE_INFINITE)
-            ):
-                raise ValueError(f"{name} is {value}; it must be finite.")
+        if not self.weight_min < self.weight_max:
+            raise ValueError(f"weight_min {self.weight_min} must be below weight_max {self.weight_max}.")
+        check_finite(self, MAY_BE_INFINITE)
 
 
 def _native(value: Any) -> Any:

@@ -104,7 +104,8 @@ def plain(state: Array, table: Ints, block: int) -> bool:
         and number(table, block, at.N_ADAPTIVE) == 0
         and state[at.CLIP_VALUE] == np.inf
         and state[at.CLIP_NORM] == np.inf
-        and state[at.WEIGHT_LIMIT] == np.inf
+        and state[at.WEIGHT_MIN] == -np.inf
+        and state[at.WEIGHT_MAX] == np.inf
         and state[at.WEIGHT_DECAY] == 0
     )
 
@@ -164,7 +165,7 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
         matrix(state, table, block, at.W + kind, n), matrix(state, table, block, at.M + kind, n),
         matrix(state, table, block, at.S + kind, n), tags, reg, g, optimiser, third, scale, step, state[at.BETA_1],
         state[at.BETA_2], state[at.EPSILON], state[at.LEARNING_RATE] * decay, state[at.CLIP_VALUE],
-        state[at.WEIGHT_LIMIT],
+        state[at.WEIGHT_MIN], state[at.WEIGHT_MAX],
     )  # fmt: skip
 
 
@@ -240,32 +241,35 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     int
         DONE; or NOT_FINITE, NOTHING_PENDING, and then nothing was changed.
     """
-    nothing, one = state.dtype.type(0), state.dtype.type(1)
-    given, at_once = state.dtype.type(number_given), command != TAG
-    if command in (FORWARD, RESET):
-        if command == FORWARD and not all_finite(vector(state, table, 0, at.INPUT)):
-            return NOT_FINITE
-        if table[at.PENDING]:  # nobody learnt from the last tick: its traces still have to move on
-            silence(state, table)
-            advance(state, table, one, at_once)
-        if command == FORWARD:
-            forward(state, table)
-        else:
-            reset(state, table)
-    elif command in (LEARN, TAG):
-        if not all_finite(vector(state, table, table[at.N_LAYERS], at.ERROR)):
-            return NOT_FINITE
-        if not table[at.PENDING]:
-            return NOTHING_PENDING
-        if not table[at.FROZEN]:
-            spread_error(state, table)
-        decay = nothing if at_once else given
-        advance(state, table, decay, at_once)
+    # each stage is called from one place: the compiler copies it into every place that calls it
+    last, one = table[at.N_LAYERS], state.dtype.type(1)
+    learning = command in (LEARN, TAG)
+    if command == FORWARD and not all_finite(vector(state, table, 0, at.INPUT)):
+        return NOT_FINITE
+    if learning and not all_finite(vector(state, table, last, at.ERROR)):
+        return NOT_FINITE
+    if learning and not table[at.PENDING]:
+        return NOTHING_PENDING
+
+    decay = state.dtype.type(number_given) if command == TAG else one - one
+    pending = table[at.PENDING]
+    if pending and command in (FORWARD, RESET):  # nobody learnt from the last tick, whose traces still have to move on
+        silence(state, table)
+        decay = one
+    elif learning and not table[at.FROZEN]:
+        spread_error(state, table)
+    if pending and command not in (UPDATE, CLEAR):
+        advance(state, table, decay, command != TAG)
+    if learning:
         tag_readouts(state, table, decay)
-        if at_once:
-            update(state, table, one, at_once)
-    elif command == UPDATE:
-        update(state, table, given, command == LEARN)
-    else:
+    if command in (LEARN, UPDATE):
+        third = one if command == LEARN else state.dtype.type(number_given)
+        update(state, table, third, command == LEARN)
+
+    if command == FORWARD:
+        forward(state, table)
+    elif command == RESET:
+        reset(state, table)
+    elif command == CLEAR:
         fill(state[table[at.TAGS] : table[at.LASTING]], 0)
     return DONE

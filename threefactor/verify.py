@@ -18,6 +18,7 @@ from threefactor.network import Network
 from threefactor.references import (
     MATRICES,
     ReferenceFileError,
+    check_shape,
     inputs_and_targets,
     load_reference,
     set_weights,
@@ -70,9 +71,9 @@ def verify_file(path: Path) -> dict[str, float]:
     try:
         return (_replay_online(case) if "S" not in case else _replay_sequences(case)).errors
     except KeyError as error:
-        raise ReferenceFileError(
-            f"{path} lacks the entry {error}; it is no reference file that this version knows."
-        ) from None
+        raise ReferenceFileError(f"{path} lacks the entry {error}; it is no reference file known here.") from None
+    except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        raise ReferenceFileError(f"{path} does not fit together: {error}") from None
 
 
 # --- gradients summed over sequences ------------------------------------------------------------------------------
@@ -80,6 +81,8 @@ def verify_file(path: Path) -> dict[str, float]:
 
 def _sequence_network(case: Mapping[str, Any]) -> Network:
     gains = {True: "unit", False: "one_minus_decay"}
+    if case["loss"] not in ("mean_squared_error", "cross_entropy"):
+        raise ReferenceFileError(f"loss {case['loss']!r} is unknown; known: mean_squared_error, cross_entropy.")
     network = Network(
         n_hidden=case["n_reg"] + case["n_ad"], n_adaptive=case["n_ad"], n_out=case["W0_out"].shape[0],
         tau_trace=case["tau_m_readout"], current_gain=gains[case["regular_spike_arrival"]],
@@ -198,7 +201,10 @@ def _compare_ends(found: Comparison, case: Mapping[str, Any], network: Network) 
 
 
 def _tau(decay: float, dt: float) -> float:
-    return -dt / math.log(decay) if decay > 0.0 else 0.0
+    """Time constant with this decay a tick; a decay of 0 is met by one far shorter than a tick."""
+    if not 0.0 <= decay < 1.0:
+        raise ReferenceFileError(f"a decay of {decay} a step is not in [0, 1).")
+    return -dt / math.log(decay) if decay > 0.0 else dt / 1000.0
 
 
 def _online_network(case: Mapping[str, Any]) -> Network:
@@ -221,6 +227,8 @@ def _replay_online(case: Mapping[str, Any]) -> Comparison:
     """Frame k uses weights that hold the gradients up to frame k - 2: update before the tag of each frame."""
     network, found = _online_network(case), Comparison()
     ticks = case["T"]
+    for key in ("x", "target", "window", "nest_z", "nest_v", "nest_psi", "nest_y", "nest_err", "nest_v_out"):
+        check_shape(case, key, (ticks,))
     record = _Record(ticks, case["n_rec"], network.settings.n_out)
     used: dict[str, dict[int, Array]] = {key: {} for key in MATRICES}
     for k in range(ticks):
