@@ -258,7 +258,7 @@ class ActorCritic:
             raise ValueError(
                 f"observation has shape {x.shape}, this agent takes {self.n_observation} numbers; use for_env."
             )
-        self._given[:] = x.reshape(-1)
+        self._given[...] = x.reshape(-1)
 
     def _drive(self, command: int, reward: float = 0.0, terminated: bool = False, truncated: bool = False) -> None:
         actor, actor_table, critic, critic_table = self._nets

@@ -78,6 +78,13 @@ def matrix(state: Array, table: Ints, block: int, field: int, columns: int) -> A
     return flat.reshape((flat.size // columns, columns))
 
 
+@kernel
+def has(table: Ints, block: int, field: int) -> bool:
+    """Whether the network has this field."""
+    at = N_SWITCHES + block * BLOCK + 2 * field
+    return table[at + 1] > table[at]  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
 class Region:
     """First and last place of a part of the buffer."""

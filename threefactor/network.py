@@ -101,7 +101,7 @@ class Network(Buffer):
         """
         if x.__class__ is not np.ndarray or x.shape != self._shape_in or x.dtype.kind not in REAL:
             x = _checked(x, self._shape_in, "input", "n_in")
-        self._input[:] = x
+        self._input[...] = x
         if tick.run(self.state, self.table, tick.FORWARD, 0.0) != tick.DONE:
             raise ValueError(f"input holds a value that is not finite: {np.asarray(x)}; the tick was not taken.")
         return self._y
@@ -165,7 +165,7 @@ class Network(Buffer):
         """Write an error into its slot; what does not fit raises and is not written."""
         if error.__class__ is not np.ndarray or error.shape != self._shape_out or error.dtype.kind not in REAL:
             error = _checked(error, self._shape_out, "error", "n_out")
-        self._error[:] = error
+        self._error[...] = error
 
 
 def _checked(values: npt.ArrayLike, shape: tuple[int, ...], what: str, size: str) -> Array:

@@ -15,7 +15,7 @@ from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
 from threefactor.forward import all_finite, fill, forward
-from threefactor.layout import matrix, number, vector
+from threefactor.layout import has, matrix, number, vector
 from threefactor.learning_signals import broadcast, from_above
 from threefactor.optimisers import ADAM, OBGD, SGD, adam_step, add_norms, descend, overshooting_bound
 from threefactor.regularisers import gather_sequence, sequence_signal
@@ -134,9 +134,8 @@ def tag_readouts(state: Array, table: Ints, decay: float) -> None:
     tag_outputs(tags, error, zbar, decay)
     keep_connected(tags, matrix(state, table, last, at.MASK, zbar.size), False)
     for block in range(last):
-        n = vector(state, table, block, at.PSI).size
-        tags = matrix(state, table, block, at.B_TAG, n)
-        if tags.shape[0] > 0:
+        if has(table, block, at.B_TAG):
+            tags = matrix(state, table, block, at.B_TAG, vector(state, table, block, at.PSI).size)
             tag_outputs(tags, error, vector(state, table, block, at.ZBAR_OUT), decay)
 
 
@@ -149,8 +148,6 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
     g = vector(state, table, block, at.G)
     n, optimiser = g.size, table[at.OPTIMISER]
     tags = matrix(state, table, block, at.TAG + kind, n)
-    if tags.shape[0] == 0:
-        return
     step = state[at.LEARNING_RATE]
     if optimiser == ADAM:
         counter = at.N_SWITCHES + block * at.BLOCK + at.STEPS + kind
@@ -190,8 +187,9 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
         if norms[1] > state[at.CLIP_NORM] * state[at.CLIP_NORM]:
             scale = state[at.CLIP_NORM] / np.sqrt(norms[1])
     for block in range(layers + 1):
-        for kind in range(3):
-            if kind == 2 or block == layers or not (at_once and plain(state, table, block)):
+        first = 2 if at_once and block < layers and plain(state, table, block) else 0
+        for kind in range(first, 3):
+            if has(table, block, at.TAG + kind):
                 update_matrix(state, table, block, kind, third, scale, bounded)
 
 
