@@ -1,8 +1,8 @@
 """Policies: from readout to action, and the error that stands for the gradient of the log-probability.
 
-Source: FACTS of the policy gradient, Sutton & Barto 2018, chapter 13; e-prop form in Bellec et al. 2020, Nat. Commun.
-11:3625, equation 34 and following. Errors are those of a loss, so that descent on ``td_error x error`` raises the
-probability of an action that turned out better than expected.
+Source: the policy gradient, Sutton & Barto 2018, Reinforcement Learning, chapter 13; in e-prop, Bellec et al. 2020,
+Nat. Commun. 11:3625, equation 34 and following. Errors are those of a loss, so that descent on ``td_error x error``
+raises the probability of an action that turned out better than expected.
 """
 
 from __future__ import annotations
@@ -13,20 +13,6 @@ from threefactor._jit import kernel
 from threefactor.arrays import Array
 
 CATEGORICAL, GAUSSIAN = 0, 1
-
-
-@kernel
-def softmax(p: Array, logits: Array) -> None:
-    """p_k = exp(logit_k) / sum exp(logit)."""
-    top = logits[0]
-    for k in range(1, logits.size):
-        top = max(top, logits[k])
-    total = 0.0
-    for k in range(logits.size):
-        p[k] = math.exp(logits[k] - top)
-        total += p[k]
-    for k in range(logits.size):
-        p[k] /= total
 
 
 @kernel

@@ -15,7 +15,6 @@ from controllers.policies import (
     draw_categorical,
     draw_gaussian,
     gaussian_error,
-    softmax,
 )
 from threefactor import layout as at
 from threefactor import tick
@@ -23,6 +22,7 @@ from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
 from threefactor.forward import all_finite, copy
 from threefactor.layout import vector
+from threefactor.readouts import softmax
 
 # Places in `memory`: numbers first, then five vectors.
 (

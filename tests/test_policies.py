@@ -14,6 +14,7 @@ from controllers import ActorCritic, policies
 from controllers import transition as compiled
 from controllers.normalisation import observe, standardise
 from tests.checks import observation_at, play
+from threefactor.readouts import softmax
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,7 +38,7 @@ def test_categorical_error_is_a_finite_difference(weight: float) -> None:
             log_p = logits - np.log(np.exp(logits).sum())
             return float(log_p[chosen] - weight * np.exp(log_p) @ log_p)
 
-        policies.softmax(p, y)
+        softmax(p, y)
         policies.categorical_error(error, p, chosen, weight)
         np.testing.assert_allclose(error, -gradient(goal, y), rtol=1e-6, atol=1e-8)
 
@@ -64,7 +65,7 @@ def test_gaussian_error_is_a_finite_difference(weight: float) -> None:
 def test_policies_stay_finite_far_out(far: float) -> None:
     """Extreme readouts give finite probabilities, deviations and errors."""
     p, error, y = np.zeros(3), np.zeros(3), np.array([far, 0.0, -far])
-    policies.softmax(p, y)
+    softmax(p, y)
     policies.categorical_error(error, p, 0, 0.1)
     assert np.isfinite(p).all() and p.sum() == pytest.approx(1.0) and np.isfinite(error).all()
     error = np.zeros(2)

@@ -27,7 +27,7 @@ def softmax(y: Array, v: Array) -> None:
     top = v[0]
     for o in range(1, v.size):
         top = max(top, v[o])
-    total = top - top
+    total = y.dtype.type(0)
     for o in range(v.size):
         y[o] = np.exp(v[o] - top)
         total += y[o]
