@@ -21,9 +21,6 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# `fastmath=True` would also assume that no NaN and no infinity occurs, and so hide them; these flags do not.
-FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
-
 
 def cache_root() -> Path:
     """Folder under which compiled kernels are kept: ``THREEFACTOR_CACHE_DIR``, else the user's cache folder."""
@@ -89,8 +86,11 @@ def kernel(function: F) -> F:
 
     A kernel takes arrays and numbers, writes in place, and neither validates, allocates nor raises. Where the cache
     folder cannot be written the kernel is compiled in each process anew.
+
+    No fast-math flag is set: with them the compiler may round differently in each copy of a kernel that it makes, and
+    the same seed gave another run in the process that compiled than in those that loaded from the cache.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
     if hasattr(compiled, "enable_caching"):  # absent under NUMBA_DISABLE_JIT=1
         with contextlib.suppress(RuntimeError):  # no writable folder
             compiled._cache = _Cache(compiled.py_func)
