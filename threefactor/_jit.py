@@ -17,7 +17,11 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numba
+import numpy.typing as npt
+from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.extending import intrinsic, overload
+from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,3 +99,49 @@ def kernel(function: F) -> F:
         with contextlib.suppress(RuntimeError):  # no writable folder
             compiled._cache = _Cache(compiled.py_func)
     return compiled  # type: ignore[no-any-return]
+
+
+def entry(function: F, *like: Any) -> F:
+    """The machine code of a kernel for arguments of these types, as a callable that skips numba's search for it.
+
+    That search takes as long as a small network's forward pass. What is called must get the very types of `like`.
+    """
+    if not hasattr(function, "overloads"):  # numba is switched off
+        return function
+    signature = tuple(numba.typeof(argument) for argument in like)
+    function.compile(signature)  # type: ignore[attr-defined]
+    return function.overloads[signature].entry_point  # type: ignore[no-any-return]
+
+
+def window(flat: npt.NDArray[Any], start: int, stop: int) -> npt.NDArray[Any]:
+    """View of entries `start` to `stop` of a contiguous row of numbers; unchecked in compiled code."""
+    return flat[start:stop]
+
+
+def grid(flat: npt.NDArray[Any], start: int, stop: int, columns: int) -> npt.NDArray[Any]:
+    """As `window`, cut into rows of `columns` entries."""
+    return flat[start:stop].reshape((stop - start) // columns, columns)
+
+
+# In compiled code a slice counts references with a locked instruction and a reshape calls into a library; a tick cuts a
+# hundred views, and spent a sixth of its time so. These hold a bare pointer: the array must outlive them, and does, as
+# the caller of the outermost kernel holds it.
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _address(typing_context: Any, flat: Any, start: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.gep(array.data, [arguments[1]])
+
+    return types.CPointer(flat.dtype)(flat, types.intp), generate  # type: ignore[attr-defined]
+
+
+@overload(window)
+def _window(flat, start, stop):  # type: ignore[no-untyped-def]
+    return lambda flat, start, stop: numba.carray(_address(flat, start), (stop - start,))
+
+
+@overload(grid)
+def _grid(flat, start, stop, columns):  # type: ignore[no-untyped-def]
+    return lambda flat, start, stop, columns: numba.carray(_address(flat, start), ((stop - start) // columns, columns))

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from threefactor import layout as at
+from threefactor import tick
+from threefactor._jit import entry
 from threefactor.arrays import Array, Ints
 from threefactor.checkpoints import CheckpointError, describing, load_checkpoint, restore, save_checkpoint
-from threefactor.layout import fill_parameters, number, plan
+from threefactor.layout import fill_parameters, number, plan, view
 from threefactor.settings import NetworkSettings, build
 
 
@@ -62,7 +64,12 @@ class Buffer:
 
     @property
     def weights(self) -> dict[str, Array]:
-        """Writable views [post, pre]: w_in, w_rec, w_out; in a stack w_in_1, w_rec_1 and so on above the first."""
+        """Writable views [post, pre]: w_in, w_rec, w_out; in a stack w_in_1, w_rec_1 and so on above the first.
+
+        Ask anew after each tick: where a change of weights may wait until it is needed, it is carried out now, and a
+        view taken earlier lags behind.
+        """
+        self._settle()
         return self._matrices(at.W)
 
     @property
@@ -77,7 +84,8 @@ class Buffer:
 
     @property
     def traces(self) -> dict[str, Array]:
-        """Views of the filtered eligibility traces of the hidden layers, named and shaped like `weights`."""
+        """Views of the filtered eligibility traces of the hidden layers, named and shaped like `weights`; ask anew."""
+        self._settle()
         return self._matrices(at.EBAR)
 
     @property
@@ -212,9 +220,17 @@ class Buffer:
         self.table = self._layout.table
         self.state = np.zeros(self._layout.size, dtype=settings.dtype)
         fill_parameters(self.state, self.table, settings)
+        self._enter = entry(tick.run, self.state, self.table, tick.SETTLE, 0.0)
         self._cut_views()
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _run(self, command: int, given: float = 0.0) -> int:
+        return self._enter(self.state, self.table, command, given)
+
+    def _settle(self) -> None:
+        """Have weights and traces brought up to date."""
+        self._run(tick.SETTLE)
 
     def _cut_views(self) -> None:
         last = len(self.settings.n_hidden)
@@ -224,8 +240,7 @@ class Buffer:
         self._y.flags.writeable = False
 
     def _view(self, block: int, field: int) -> Array:
-        place = at.N_SWITCHES + block * at.BLOCK + 2 * field
-        return self.state[self.table[place] : self.table[place + 1]]
+        return view(self.state, self.table, block, field)
 
     def _layer(self, layer: int, field: int) -> Array:
         block = range(len(self.settings.n_hidden))[layer]

@@ -6,10 +6,13 @@ vector of neurons and is advanced here; what has one entry a synapse is left to 
 
 from __future__ import annotations
 
+import numpy as np
+
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.layout import matrix, number, vector
+from threefactor.deferral import bring_up, gather_listed, list_rows, restart
+from threefactor.layout import has, matrix, number, vector
 from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.readouts import integrate_readout, softmax
 from threefactor.regularisers import rate_signal
@@ -32,10 +35,33 @@ def copy(x: Array, y: Array) -> None:
 @kernel
 def all_finite(x: Array) -> bool:
     """Whether no entry is NaN or infinite."""
-    total = x.dtype.type(0)
-    for i in range(x.size):
-        total += x[i] * x.dtype.type(0)
-    return total == 0  # type: ignore[no-any-return]
+    wrong = 0
+    for i in range(x.size):  # a count of integers, which the compiler may take in any order, is done in vectors
+        wrong += 0 if abs(x[i]) < np.inf else 1
+    return wrong == 0
+
+
+@kernel
+def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: bool) -> None:
+    """Carry out what `deferral` noted for the rows that spikes need, or for `everything`."""
+    w = matrix(state, table, block, at.W + rec, vector(state, table, block, at.V).size)
+    due, age = vector(state, table, block, at.DUE + rec), vector(state, table, block, at.AGE + rec)
+    pre = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
+    list_rows(due, pre, age, table[at.SLOT], everything)
+    bring_up(
+        w, matrix(state, table, block, at.EBAR + rec, w.shape[1]), age, vector(state, table, block, at.BASE_ZBAR + rec),
+        due, matrix(state, table, block, at.COMPOSITES, w.shape[1]), vector(state, table, block, at.KAPPA_POWERS),
+        vector(state, table, block, at.ALPHA_POWERS), table[at.SLOT], rec == 1,
+    )  # fmt: skip
+
+
+@kernel
+def start_rows(state: Array, table: Ints, block: int, rec: int) -> None:
+    """Let all rows, which are up to date, wait from the next tick whose learning signal comes: this one or the next."""
+    decay = state.dtype.type(1) if table[at.PENDING] else state[at.ALPHA]
+    base_zbar, zbar = vector(state, table, block, at.BASE_ZBAR + rec), vector(state, table, block, at.ZBAR + rec)
+    for i in range(base_zbar.size):
+        base_zbar[i] = decay * zbar[i]
 
 
 @kernel
@@ -48,8 +74,14 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     n, alpha, zeta = v.size, state[at.ALPHA], state[at.ZETA]
     copy(z_prev, z)
     fill(current, 0)
-    gather(current, matrix(state, table, block, at.W, n), pre)
-    gather(current, matrix(state, table, block, at.W_REC, n), z_prev)
+    deferred = has(table, block, at.COMPOSITES)
+    for rec in range(1 + table[at.RECURRENT]):
+        w, source = matrix(state, table, block, at.W + rec, n), z_prev if rec else pre
+        if deferred:
+            bring_rows_up(state, table, block, rec, False)
+            gather_listed(current, w, source, vector(state, table, block, at.DUE + rec))
+        else:
+            gather(current, w, source)
     scale[0] = zeta
     if table[at.NORMALISE]:
         scale[0] = zeta * normalise(current, 1e-5)
@@ -64,6 +96,10 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     )  # fmt: skip
     low_pass(vector(state, table, block, at.ZBAR), pre, alpha, scale[0])
     low_pass(vector(state, table, block, at.ZBAR_REC), z_prev, alpha, scale[0])
+    if deferred:
+        for rec in range(1 + table[at.RECURRENT]):
+            zbar, due = vector(state, table, block, at.ZBAR + rec), vector(state, table, block, at.DUE + rec)
+            restart(vector(state, table, block, at.BASE_ZBAR + rec), zbar, due)
     low_pass(vector(state, table, block, at.ZBAR_OUT), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
     trace_filter = vector(state, table, block, at.FILTER)
     low_pass(vector(state, table, block, at.PSI_BAR), psi, trace_filter[0], trace_filter[2])
@@ -87,7 +123,8 @@ def forward(state: Array, table: Ints) -> None:
         layer_forward(state, table, block)
     v, y = vector(state, table, last, at.V), vector(state, table, last, at.Y)
     z = vector(state, table, last, at.PRE)
-    integrate_readout(v, matrix(state, table, last, at.W, z.size), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
+    room, w = vector(state, table, last, at.G), matrix(state, table, last, at.W, z.size)
+    integrate_readout(v, w, z, room, state[at.KAPPA_OUT], state[at.ZETA_OUT])
     if table[at.SOFTMAX]:
         softmax(y, v)
     else:

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from threefactor._jit import kernel
+from threefactor._jit import grid, kernel, window
 from threefactor.arrays import Array, Ints
+from threefactor.deferral import HORIZON
 from threefactor.settings import NetworkSettings
 from threefactor.surrogates import SURROGATES
 
@@ -36,8 +37,9 @@ from threefactor.surrogates import SURROGATES
 # --- switches: places in `table` -----------------------------------------------------------------------------------
 (
     N_LAYERS, N_OUT, BIAS, RECURRENT, SURROGATE, AREA, EXACT_RESET, NORMALISE, SOFTMAX, FEEDBACK, DIRECT, FROZEN,
-    OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, FAST, TRACES, TAGS, LASTING, N_SWITCHES,
-) = range(23)  # fmt: skip
+    OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, SLOT, WAITING, FAST, TRACES, TAGS,
+    LASTING, N_SWITCHES,
+) = range(25)  # fmt: skip
 SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
 
 # --- fields of a block: places in its part of `table`, two integers each -------------------------------------------
@@ -49,8 +51,9 @@ SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
     EBAR, EBAR_REC, EPS_A, EPS_A_REC, EPS_V, EPS_V_REC, RATE_TRACE, RATE_TRACE_REC,
     TAG, TAG_REC, B_TAG, REG, REG_REC, B_REG,
     W, W_REC, B, M, M_REC, B_M, S, S_REC, B_S, MASK, MASK_REC, FILTER,
+    COMPOSITES, AGE, AGE_REC, BASE_ZBAR, BASE_ZBAR_REC, DUE, DUE_REC, KAPPA_POWERS, ALPHA_POWERS,
     N_FIELDS,
-) = range(48)  # fmt: skip
+) = range(57)  # fmt: skip
 # ... followed by the block's own integers
 N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B = range(2 * N_FIELDS, 2 * N_FIELDS + 6)
 BLOCK = 2 * N_FIELDS + 6
@@ -66,7 +69,13 @@ def number(table: Ints, block: int, name: int) -> int:
 
 @kernel
 def vector(state: Array, table: Ints, block: int, field: int) -> Array:
-    """View of a field as a row of numbers; empty where the network has no such field."""
+    """View of a field as a row of numbers; empty where the network has no such field. For kernels only, see `view`."""
+    at = N_SWITCHES + block * BLOCK + 2 * field
+    return window(state, table[at], table[at + 1])
+
+
+def view(state: Array, table: Ints, block: int, field: int) -> Array:
+    """As `vector`, for callers that are not kernels: keeps the buffer alive."""
     at = N_SWITCHES + block * BLOCK + 2 * field
     return state[table[at] : table[at + 1]]
 
@@ -74,8 +83,8 @@ def vector(state: Array, table: Ints, block: int, field: int) -> Array:
 @kernel
 def matrix(state: Array, table: Ints, block: int, field: int, columns: int) -> Array:
     """View of a field as a matrix with `columns` columns; of no rows where the network has no such field."""
-    flat = vector(state, table, block, field)
-    return flat.reshape((flat.size // columns, columns))
+    at = N_SWITCHES + block * BLOCK + 2 * field
+    return grid(state, table[at], table[at + 1], columns)
 
 
 @kernel
@@ -109,6 +118,16 @@ class Layout:
     lasting: Region
 
 
+def _defers(s: NetworkSettings, block: int, masked: bool) -> bool:
+    """Whether the rows of this layer may wait until they are needed: LIF, plain descent, nothing else asked for."""
+    unbounded = math.isinf(s.weight_min) and math.isinf(s.weight_max)
+    unclipped = math.isinf(s.clip_value) and math.isinf(s.clip_norm)
+    regularised = s.rate_strength or s.spike_l1 or s.voltage_l2 or s.weight_decay
+    lif = not (s.n_adaptive and s.n_adaptive[block])
+    plain = s.optimiser == "sgd" and not (s.exact_reset or s.freeze_hidden or masked or regularised)
+    return bool(plain and lif and unbounded and unclipped)
+
+
 def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, int]]]:
     """For each region the (block, field, size) that a network of these settings needs."""
     bias, out = int(s.bias), s.n_out
@@ -129,6 +148,8 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
         n_alif = s.n_adaptive[block] if s.n_adaptive else 0
         for rec, rows in ((0, n_pre), (1, n)) if s.recurrent else ((0, n_pre),):
             square = rows * n
+            if _defers(s, block, masked):
+                traces += [(block, AGE + rec, rows), (block, BASE_ZBAR + rec, rows), (block, DUE + rec, rows + 1)]
             lasting.append((block, W + rec, square))
             if tags:
                 traces.append((block, EBAR + rec, square))
@@ -140,6 +161,9 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
                 lasting += [(block, M + rec, square), (block, S + rec, square)] if adam else []
             lasting += [(block, MASK + rec, square)] if masked else []
         lasting.append((block, FILTER, 3))
+        if _defers(s, block, masked):
+            traces.append((block, COMPOSITES, 3 * HORIZON * n))
+            lasting += [(block, KAPPA_POWERS, HORIZON + 1), (block, ALPHA_POWERS, HORIZON + 1)]
         if s.feedback != "symmetric" and (last or s.credit == "direct"):
             lasting.append((block, B, out * n))
             if s.feedback == "adaptive":
@@ -225,7 +249,10 @@ def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
         state[place] = value
     for block in range(len(s.n_hidden)):
         below = len(s.n_hidden) - 1 - block if s.credit == "layerwise" else 0
-        vector(state, table, block, FILTER)[:] = _trace_filter(s, below)
+        view(state, table, block, FILTER)[:] = _trace_filter(s, below)
+        for field, decay in ((KAPPA_POWERS, _trace_filter(s, below)[0]), (ALPHA_POWERS, alpha)):
+            powers = view(state, table, block, field)
+            powers[:] = decay ** np.arange(powers.size)
 
 
 def _trace_filter(s: NetworkSettings, below: int) -> tuple[float, float, float]:
@@ -245,7 +272,7 @@ def _trace_filter(s: NetworkSettings, below: int) -> tuple[float, float, float]:
 
 def counters(table: Ints) -> list[int]:
     """Places of `table` that change while a network runs; the others follow from the settings."""
-    found = [PENDING, TICKS]
+    found = [PENDING, TICKS, SLOT, WAITING]
     for block in range(int(table[N_LAYERS]) + 1):
         start = N_SWITCHES + block * BLOCK
         found += [start + STEPS, start + STEPS_REC, start + STEPS_B]

@@ -16,6 +16,8 @@ from threefactor.initialisers import draw_weights
 from threefactor.settings import NetworkSettings, build
 
 REAL = "fiub"  # kinds of numbers that a network takes
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+ArrayType = np.ndarray  # looked up each tick
 
 
 class Network(Buffer):
@@ -99,10 +101,10 @@ class Network(Buffer):
         ValueError
             Wrong shape, or an entry that is not finite; nothing has changed.
         """
-        if x.__class__ is not np.ndarray or x.shape != self._shape_in or x.dtype.kind not in REAL:
+        if x.__class__ is not ArrayType or x.shape != self._shape_in or x.dtype not in FLOATS:
             x = _checked(x, self._shape_in, "input", "n_in")
         self._input[...] = x
-        if tick.run(self.state, self.table, tick.FORWARD, 0.0) != tick.DONE:
+        if self._enter(self.state, self.table, tick.FORWARD, 0.0) != tick.DONE:
             raise ValueError(f"input holds a value that is not finite: {np.asarray(x)}; the tick was not taken.")
         return self._y
 
@@ -123,7 +125,7 @@ class Network(Buffer):
             No step since the last call: each tick can be learnt from once.
         """
         self._take(error)
-        status = tick.run(self.state, self.table, tick.LEARN, 0.0)
+        status = self._enter(self.state, self.table, tick.LEARN, 0.0)
         if status != tick.DONE:
             _refuse(status, error)
 
@@ -133,7 +135,7 @@ class Network(Buffer):
         Parameters and errors as in `learn`. `update` turns the tags into a weight change.
         """
         self._take(error)
-        status = tick.run(self.state, self.table, tick.TAG, float(self.state[at.TAG_DECAY]))
+        status = self._run(tick.TAG, float(self.state[at.TAG_DECAY]))
         if status != tick.DONE:
             _refuse(status, error)
 
@@ -158,12 +160,9 @@ class Network(Buffer):
         s = self.settings
         return f"Network({s.n_in} -> {' -> '.join(map(str, s.n_hidden))} -> {s.n_out}, {s.optimiser}, {s.dtype})"
 
-    def _run(self, command: int, given: float = 0.0) -> int:
-        return tick.run(self.state, self.table, command, given)
-
     def _take(self, error: npt.ArrayLike) -> None:
         """Write an error into its slot; what does not fit raises and is not written."""
-        if error.__class__ is not np.ndarray or error.shape != self._shape_out or error.dtype.kind not in REAL:
+        if error.__class__ is not ArrayType or error.shape != self._shape_out or error.dtype not in FLOATS:
             error = _checked(error, self._shape_out, "error", "n_out")
         self._error[...] = error
 

@@ -94,5 +94,4 @@ def fire(
     shape(psi, surrogate)
     for j in range(v.size):
         psi[j] = height * psi[j] if wait[j] == zero else zero
-        if z[j] != zero:
-            wait[j] = refractory
+        wait[j] = refractory if z[j] != zero else wait[j]

@@ -12,11 +12,16 @@ from threefactor.arrays import Array
 
 
 @kernel
-def integrate_readout(v: Array, w: Array, z: Array, kappa: float, zeta: float) -> None:
-    """V <- kappa v + zeta W z. Writes `v` (out); reads `w` (out, pre) and `z` (pre)."""
+def integrate_readout(v: Array, w: Array, z: Array, active: Array, kappa: float, zeta: float) -> None:
+    """V <- kappa v + zeta W z. Writes `v` (out); reads `w` (out, pre), `z` (pre); `active` (pre) is room."""
+    count = 0
+    for i in range(z.size):
+        active[count] = i
+        count += 1 if z[i] != 0 else 0
     for o in range(v.size):
         total = kappa - kappa
-        for i in range(z.size):
+        for k in range(count):
+            i = int(active[k])
             total += w[o, i] * z[i]
         v[o] = kappa * v[o] + zeta * total
 

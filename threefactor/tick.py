@@ -3,8 +3,10 @@
 `run` is the one entry into compiled code. A supervised network calls FORWARD, LEARN each tick; one driven by a TD error
 FORWARD, UPDATE, TAG; one that sums a gradient over a sequence FORWARD, TAG, ..., UPDATE, CLEAR.
 
-The traces of a tick are advanced by the LEARN or TAG that follows it, in the same pass over memory that uses them; if
-neither comes, by the next FORWARD, with a learning signal of zero.
+The traces of a tick are advanced by the LEARN or TAG that follows it; if neither comes, by the next FORWARD, with a
+learning signal of zero. Where the rule allows it (`deferral`), LEARN only notes what the tick does to the hidden
+weights and traces, and a later FORWARD carries it out for the rows that it needs; SETTLE does so for all, and has to
+come before anybody looks at them.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.forward import all_finite, fill, forward
+from threefactor.deferral import HORIZON, carry_on
+from threefactor.forward import all_finite, bring_rows_up, fill, forward, start_rows
 from threefactor.layout import has, matrix, number, vector
 from threefactor.learning_signals import broadcast, from_above
-from threefactor.optimisers import ADAM, OBGD, SGD, adam_step, add_norms, descend, overshooting_bound
+from threefactor.optimisers import ADAM, OBGD, adam_step, add_norms, descend, overshooting_bound
 from threefactor.regularisers import gather_sequence, sequence_signal
-from threefactor.traces import keep_connected, learn_at_once, tag_outputs, tag_traces
+from threefactor.traces import keep_connected, tag_outputs, tag_traces
 
-FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR = range(6)  # commands
+FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE = range(7)  # commands
 DONE, NOT_FINITE, NOTHING_PENDING = 0, 1, 2  # answers; unless DONE nothing was changed
 
 
@@ -42,6 +45,9 @@ def spread_error(state: Array, table: Ints) -> None:
             broadcast(signal, matrix(state, table, block, at.B, signal.size), error)
         else:
             above = block + 1
+            if has(table, above, at.COMPOSITES):
+                bring_rows_up(state, table, above, 0, True)
+                start_rows(state, table, above, 0)
             psi_bar, signal_above = vector(state, table, above, at.PSI_BAR), vector(state, table, above, at.SIGNAL)
             w, scale = matrix(state, table, above, at.W, psi_bar.size), vector(state, table, above, at.SCALE)[0]
             from_above(signal, w, psi_bar, signal_above, scale)
@@ -80,48 +86,49 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float) -> 
 
 
 @kernel
-def learn_layer(state: Array, table: Ints, block: int, rec: int) -> None:
-    """Advance the traces of one matrix and change its weights at once, where `plain` allows it."""
+def defer_layer(state: Array, table: Ints, block: int) -> None:
+    """Note what this tick does to the weights and traces of a hidden layer; `bring_rows_up` carries it out."""
     psi, step = vector(state, table, block, at.PSI), vector(state, table, block, at.G)
     signal, learning_rate = vector(state, table, block, at.SIGNAL), state[at.LEARNING_RATE]
-    n = psi.size
-    for j in range(n):
+    for j in range(psi.size):
         step[j] = learning_rate * signal[j]
-    w, ebar = matrix(state, table, block, at.W + rec, n), matrix(state, table, block, at.EBAR + rec, n)
-    zbar = vector(state, table, block, at.ZBAR + rec)
-    trace_filter = vector(state, table, block, at.FILTER)
-    learn_at_once(w, ebar, psi, step, zbar, trace_filter[0], trace_filter[1], rec == 1)
+    carry_on(
+        matrix(state, table, block, at.COMPOSITES, psi.size), psi, step, vector(state, table, block, at.KAPPA_POWERS),
+        vector(state, table, block, at.ALPHA_POWERS), vector(state, table, block, at.FILTER)[1], table[at.SLOT],
+    )  # fmt: skip
+    for rec in range(2):
+        age = vector(state, table, block, at.AGE + rec)
+        for i in range(age.size):
+            age[i] += 1
 
 
 @kernel
-def plain(state: Array, table: Ints, block: int) -> bool:
-    """Whether this layer may learn by the one-pass kernel: LIF, SGD, nothing else asked for."""
-    return (
-        table[at.OPTIMISER] == SGD
-        and not table[at.REGULARISED]
-        and not table[at.EXACT_RESET]
-        and not table[at.MASKED]
-        and number(table, block, at.N_ADAPTIVE) == 0
-        and state[at.CLIP_VALUE] == np.inf
-        and state[at.CLIP_NORM] == np.inf
-        and state[at.WEIGHT_MIN] == -np.inf
-        and state[at.WEIGHT_MAX] == np.inf
-        and state[at.WEIGHT_DECAY] == 0
-    )
+def settle(state: Array, table: Ints) -> None:
+    """Bring the weights and traces of all rows that wait up to date."""
+    for block in range(table[at.N_LAYERS]):
+        for rec in range(1 + table[at.RECURRENT]):
+            if has(table, block, at.COMPOSITES):
+                bring_rows_up(state, table, block, rec, True)
+                start_rows(state, table, block, rec)
+    table[at.WAITING] = 0
 
 
 @kernel
 def advance(state: Array, table: Ints, decay: float, at_once: bool) -> None:
-    """Advance the traces of all hidden layers; learn from them at once where asked for and allowed, else tag."""
+    """Advance the traces of all hidden layers; learn from them `at_once` where that may be deferred, else tag."""
     table[at.PENDING] = 0
     if table[at.FROZEN]:
         return
     for block in range(table[at.N_LAYERS]):
+        if at_once and has(table, block, at.COMPOSITES):
+            defer_layer(state, table, block)
+            table[at.WAITING] = 1
+            continue
         for rec in range(1 + table[at.RECURRENT]):
-            if at_once and plain(state, table, block):
-                learn_layer(state, table, block, rec)
-            else:
-                tag_layer(state, table, block, rec, decay)
+            tag_layer(state, table, block, rec, decay)
+            if has(table, block, at.COMPOSITES):
+                start_rows(state, table, block, rec)
+    table[at.SLOT] = (table[at.SLOT] + 1) % HORIZON
 
 
 @kernel
@@ -170,7 +177,7 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
 def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
     """Change the weights by `third` x tags and by what the regularisers gathered.
 
-    With `at_once` the layers that `learn_layer` served are left out.
+    With `at_once` the layers that `defer_layer` served are left out.
     """
     scale, bounded = state.dtype.type(1), state[at.LEARNING_RATE]
     layers = table[at.N_LAYERS]
@@ -187,7 +194,7 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
         if norms[1] > state[at.CLIP_NORM] * state[at.CLIP_NORM]:
             scale = state[at.CLIP_NORM] / np.sqrt(norms[1])
     for block in range(layers + 1):
-        first = 2 if at_once and block < layers and plain(state, table, block) else 0
+        first = 2 if at_once and block < layers and has(table, block, at.COMPOSITES) else 0
         for kind in range(first, 3):
             if has(table, block, at.TAG + kind):
                 update_matrix(state, table, block, kind, third, scale, bounded)
@@ -216,8 +223,7 @@ def reset(state: Array, table: Ints) -> None:
     """End the sequence: neurons at rest, filters and eligibility traces at zero. Tags and weights stay."""
     end_sequence(state, table)
     fill(state[table[at.FAST] : table[at.TAGS]], 0)
-    table[at.PENDING] = 0
-    table[at.TICKS] = 0
+    table[at.PENDING], table[at.TICKS], table[at.SLOT], table[at.WAITING] = 0, 0, 0, 0
     if table[at.BIAS]:
         for block in range(table[at.N_LAYERS] + 1):
             pre = vector(state, table, block, at.PRE)
@@ -231,7 +237,7 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     Parameters
     ----------
     state, table : the two arrays of a network, see `layout`
-    command : FORWARD, LEARN, TAG, UPDATE, RESET or CLEAR
+    command : FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR or SETTLE
     number_given : what TAG keeps of the tags, or the third factor of UPDATE; else unused
 
     Returns
@@ -251,12 +257,14 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
 
     decay = state.dtype.type(number_given) if command == TAG else one - one
     pending = table[at.PENDING]
+    if table[at.WAITING] and command in (TAG, UPDATE, RESET, SETTLE):
+        settle(state, table)
     if pending and command in (FORWARD, RESET):  # nobody learnt from the last tick, whose traces still have to move on
         silence(state, table)
         decay = one
     elif learning and not table[at.FROZEN]:
         spread_error(state, table)
-    if pending and command not in (UPDATE, CLEAR):
+    if pending and command in (FORWARD, LEARN, TAG, RESET):
         advance(state, table, decay, command != TAG)
     if learning:
         tag_readouts(state, table, decay)

@@ -85,25 +85,6 @@ def tag_traces(
 
 
 @kernel
-def learn_at_once(
-    w: Array, ebar: Array, psi: Array, step: Array, zbar: Array, kappa: float, gain: float, recurrent: bool
-) -> None:
-    """All three factors of LIF neurons under plain descent in one pass: the common case, at half the memory traffic.
-
-    ebar <- kappa ebar + gain zbar psi; w <- w - step ebar. `w` and `ebar` (pre, post) are written; `step` (post) is the
-    learning rate times the learning signal. The diagonal of a recurrent matrix stays 0.
-    """
-    for i in range(w.shape[0]):
-        amount = gain * zbar[i]
-        for j in range(psi.size):
-            trace = kappa * ebar[i, j] + amount * psi[j]
-            ebar[i, j] = trace
-            w[i, j] -= step[j] * trace
-        if recurrent:
-            w[i, i] = 0
-
-
-@kernel
 def tag_outputs(tags: Array, error: Array, zbar: Array, decay: float) -> None:
     """Tag <- decay tag + error_o zbar_i, for weights onto the readout. `tags` is (out, pre)."""
     for o in range(error.size):
