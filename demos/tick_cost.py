@@ -1,8 +1,8 @@
 """What a learning tick costs: `step` and `learn` of a `Network`, batch 1, one thread, against its size.
 
 The time is that of the two public calls; the subtraction of the target between them is the caller's. Cost goes with
-synapses, (inputs + neurons) x neurons, because a dense rule touches weight and trace of each. Beside it stands what
-NumPy needs, in the same run, to read and write two arrays of as many float32 numbers.
+spikes x neurons: rows of weights and traces wait until their neuron spikes. Beside it stands what NumPy needs, in the
+same run, to read and write two arrays of as many float32 numbers as there are synapses, as a dense rule would have to.
 """
 
 from __future__ import annotations
