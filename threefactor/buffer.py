@@ -260,21 +260,22 @@ class Buffer:
         return found
 
     @property
-    def _masks(self) -> dict[str, Array]:
+    def masks(self) -> dict[str, Array]:
+        """Views of the connectivity, named and shaped like `weights`; none where all is connected."""
         return self._matrices(at.MASK)
 
     def _set_masks(self, masks: Mapping[str, npt.ArrayLike]) -> None:
-        for mask in self._masks.values():
+        for mask in self.masks.values():
             mask[:] = 1
         for name, given in masks.items():
             values = np.asarray(given)
-            if name not in self._masks:
-                raise ValueError(f"unknown mask {name!r}; this network has {', '.join(self._masks)}.")
-            if values.shape != self._masks[name].shape or not np.isin(values, (0, 1)).all():
+            if name not in self.masks:
+                raise ValueError(f"unknown mask {name!r}; this network has {', '.join(self.masks)}.")
+            if values.shape != self.masks[name].shape or not np.isin(values, (0, 1)).all():
                 raise ValueError(
-                    f"mask {name!r} must hold 0 and 1 in shape {self._masks[name].shape}, got {values.shape}."
+                    f"mask {name!r} must hold 0 and 1 in shape {self.masks[name].shape}, got {values.shape}."
                 )
-            self._masks[name][:] = values
+            self.masks[name][:] = values
 
 
 def _name(base: str, block: int) -> str:

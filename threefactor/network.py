@@ -81,7 +81,7 @@ class Network(Buffer):
         draw_weights(self.weights, self.feedback, self.settings)
         if masks:
             for name, weight in self.weights.items():
-                weight *= self._masks[name]
+                weight *= self.masks[name]
         self._run(tick.RESET)
 
     # --- acting and learning ---------------------------------------------------------------------------------------
