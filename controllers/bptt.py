@@ -226,10 +226,13 @@ class BPTT:
         return tags
 
     def update(self, scale: float = 1.0) -> None:
-        """Descend along `scale` times the gradient of the stored history, and drop the history."""
+        """Descend along the gradient of `scale` times the stored errors, and of costs of spiking; drop the history."""
+        if not np.isfinite(scale):
+            raise ValueError(f"scale is {scale}; it must be finite. Nothing was learnt.")
         if self._ticks:
+            self._errors[: self._ticks] *= scale
             self.gradients()
-            self.network.update(scale)
+            self.network.update()
             self.network.clear()
         self._forget()
 

@@ -72,11 +72,15 @@ def test_homeostasis_of_a_whole_sequence() -> None:
     r = run(5.0, rate_strength=400.0, rate_target=30.0, rate_tau=math.inf)
     r.network.reset()
     eprop = {name: r.network.tags[name] + r.network.regularisation.get(name, 0.0) for name in r.gradients}
-    r.network.update(0.0)  # drops what was gathered; the learning rate times 0 is no step for the tags
     again = run(5.0, rate_strength=400.0, rate_target=30.0, rate_tau=math.inf)
-    for name, gradient in teach(again).gradients().items():
+    teacher = teach(again)
+    for name, gradient in teacher.gradients().items():
         assert off(gradient, eprop[name]) < EXACT, name
     assert off(eprop["w_in"], r.gradients["w_in"]) > 0.01
+    r.network.update(0.25)  # both scale the errors, and not the cost of spiking
+    teacher.update(0.25)
+    for name, weight in r.network.weights.items():
+        np.testing.assert_allclose(again.network.weights[name], weight, rtol=0, atol=1e-12)
 
 
 def test_masked_synapses_get_no_gradient() -> None:

@@ -1,0 +1,76 @@
+"""The two supervised tasks of the e-prop paper with the networks that learn them here, and the trial that all share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from controllers import BPTT
+from envs import EvidenceAccumulation, PatternGeneration
+from envs.sequences import Sequence, SequenceWorld
+from threefactor import Network
+
+EVIDENCE: dict[str, Any] = {
+    "n_in": 40, "n_hidden": 100, "n_adaptive": 50, "n_out": 2, "tau_m": 20.0, "tau_adaptation": 2000.0,
+    "tau_out": 20.0, "threshold": 0.6, "adaptation_strength": 0.05, "refractory": 5.0, "slope": 1 / 0.6,
+    "readout": "softmax", "readout_gain": "unit", "optimiser": "adam", "learning_rate": 1.5e-3, "tag_decay": 1.0,
+    "rate_tau": math.inf, "rate_strength": 10.0, "rate_target": 10.0, "w_rec_scale": 1.0,
+}  # fmt: skip
+PATTERN: dict[str, Any] = {
+    "n_in": 100, "n_hidden": 100, "n_out": 3, "tau_m": 20.0, "tau_out": 20.0, "optimiser": "adam",
+    "learning_rate": 3e-3, "tag_decay": 1.0, "w_in_scale": 1.5,
+}  # fmt: skip
+SETTINGS = {"evidence": EVIDENCE, "pattern": PATTERN}
+
+Learner = Network | BPTT
+
+
+class Trial(NamedTuple):
+    """What a trial came to."""
+
+    error: float  #: softmax readout: cross entropy; linear: squared error over the variance of the target
+    correct: bool  #: whether the larger mean readout where the error counts is that of the larger target
+    spiking: float  #: share of neurons that spike in a tick
+
+
+def world_of(task: str, seed: int, **settings: Any) -> SequenceWorld[Any]:
+    """The world of a task; the pattern is another one for each seed."""
+    return EvidenceAccumulation(**settings) if task == "evidence" else PatternGeneration(task_seed=seed, **settings)
+
+
+def run_trial(learner: Learner, sequence: Sequence, learn: bool = True) -> Trial:
+    """Play a sequence from rest and, with `learn`, change the weights once at its end, by the mean error."""
+    network = learner.network if isinstance(learner, BPTT) else learner
+    gather = learner.learn if isinstance(learner, BPTT) else learner.tag
+    softmax = network.settings.readout == "softmax"
+    learner.reset()
+    network.clear()
+    loss, votes, spiking = 0.0, np.zeros(network.settings.n_out), 0.0
+    for x, target, counts in zip(*sequence, strict=True):
+        y = learner.step(x)
+        if counts:
+            error = y - target
+            loss += -float(np.log(y[target.argmax()])) if softmax else float(error @ error)
+            votes += y
+            if learn:
+                gather(error)
+        spiking += float(network.spikes().mean())
+    counted = int(sequence.mask.sum())
+    if learn and isinstance(learner, BPTT):
+        learner.update(1.0 / counted)
+    elif learn:
+        learner.reset()  # homeostasis over the sequence acts at its end
+        learner.update(1.0 / counted)
+    scale = 1.0 if softmax else float(sequence.targets[sequence.mask].var()) * network.settings.n_out
+    right = bool(votes.argmax() == sequence.targets[sequence.mask].sum(0).argmax())
+    return Trial(loss / counted / scale, right, spiking / len(sequence.mask))
+
+
+def learner_of(method: str, task: str, seed: int, **settings: Any) -> Learner:
+    """A network that learns by "online", "BPTT" or "BPTT, window N", or whose hidden layer is "frozen"."""
+    network = Network(**{**SETTINGS[task], "freeze_hidden": method == "frozen", "seed": seed, **settings})
+    if not method.startswith("BPTT"):
+        return network
+    return BPTT(network, window=int(method.rsplit(" ", 1)[1]) if "window" in method else None)
