@@ -2,7 +2,19 @@
 
 from controllers.actor_critic import ActorCritic
 from controllers.bptt import BPTT
+from controllers.cloner_settings import ClonerSettings
+from controllers.cloning import Cloner
 from controllers.settings import ActorCriticSettings
 from controllers.training import Episode, Loop, evaluate, solved
 
-__all__ = ["BPTT", "ActorCritic", "ActorCriticSettings", "Episode", "Loop", "evaluate", "solved"]
+__all__ = [
+    "BPTT",
+    "ActorCritic",
+    "ActorCriticSettings",
+    "Cloner",
+    "ClonerSettings",
+    "Episode",
+    "Loop",
+    "evaluate",
+    "solved",
+]

@@ -65,6 +65,7 @@ class ActorCritic:
             "recurrent": s.recurrent, "bias": True, "tau_m": _tau(s.membrane_decay), "tau_out": _tau(s.readout_decay),
             "tau_adaptation": _tau(s.adaptation_decay), "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
+            "normalisation": s.normalisation,
             "optimiser": "obgd", "learning_rate": s.learning_rate, "freeze_hidden": s.freeze_hidden,
             "w_out_scale": 0.0, "dtype": s.dtype,
         }  # fmt: skip

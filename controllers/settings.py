@@ -27,7 +27,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Weight of the entropy bonus.
     membrane_decay, readout_decay : float
         What membrane and readout keep from one environment step to the next; time is counted in such steps.
-    slope, height, surrogate
+    slope, height, surrogate, normalisation
         Of the surrogate derivative, see `threefactor.surrogates`; thresholds are 1.
     slope_schedule : ScheduleSettings
         How the slope follows the returns of the episodes; by default it does not.
@@ -59,6 +59,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     surrogate: str = "piecewise_linear"
     slope: Positive = 1.0
     height: Positive = 0.2
+    normalisation: Literal["peak", "area"] = "peak"
     slope_schedule: ScheduleSettings = ScheduleSettings()
     recurrent: bool = False
     adaptive_share: Fraction = 0.0

@@ -2,6 +2,7 @@
 
 from threefactor.checkpoints import CheckpointError
 from threefactor.network import Network
+from threefactor.presets import preset
 from threefactor.schedules import SCHEDULES, ScheduleSettings, SlopeSchedule
 from threefactor.settings import NetworkSettings
 from threefactor.surrogates import SURROGATES, pseudo_derivative
@@ -14,6 +15,7 @@ __all__ = [
     "NetworkSettings",
     "ScheduleSettings",
     "SlopeSchedule",
+    "preset",
     "pseudo_derivative",
 ]
 __version__ = "0.1.0"

@@ -1,23 +1,26 @@
-"""Plain descent without touching every synapse: a row of weights and traces is brought up to date when it is needed.
+"""Learning without touching every synapse: a row of traces and of what they change is brought up to date when needed.
 
 Between two spikes of a presynaptic neuron its filtered activity zbar only decays, so that what a tick does to its row,
-weights w and filtered traces e towards all targets j, is linear in (w, e, zbar)::
+filtered traces e, eligibility of the adaptation a, and the sum x of what is learnt, is linear in them::
 
-    e <- kappa e + gain zbar psi ;  w <- w - step e ;  zbar <- alpha zbar            (step: learning rate x signal)
+    trace = psi (zbar - beta a) ;  a <- rho a + trace ;  e <- kappa e + gain trace ;  x <- x + s e ;  zbar <- alpha zbar
 
-and so is what any number of ticks from a base tick s0 on do to it. For each target three numbers say it all::
+and so is what any number of ticks from a base tick on do to it. x is the weights themselves under plain descent, with
+s = -learning rate x learning signal, or the tags where gradients are summed, with s the signal. For each target j a few
+numbers say it all; for LIF neurons (no a)::
 
-    w <- w - kappa C e - D zbar ;  e <- kappa^a e + P zbar                           (zbar: its value at the base tick)
+    x <- x + kappa C e + D zbar ;  e <- kappa^n e + P zbar                           (zbar: its value at the base tick)
 
-after a ticks, and one tick more carries them on::
+after n ticks, and one tick more carries them on::
 
-    C <- C + kappa^a step ;  P <- kappa P + gain alpha^a psi ;  D <- D + step P
+    C <- C + kappa^n s ;  P <- kappa P + gain alpha^n psi ;  D <- D + s P
 
-These composites are shared by all rows with the same base. They stand in a ring of `HORIZON` base ticks, cut into
-spans of `SPAN`. Carried on each tick are only those with a base in the present span and the first of each other span:
-a row with an older base is brought by its own composite, which stopped at the end of its span, to the base of the next
-one, and by that one to the present. A tick so costs a dozen vectors, whatever the number of synapses, and two or three
-more for each row whose neuron spikes; the weights are those of the dense rule but for rounding.
+ALIF neurons have four more (`carry_adaptation`), and a plain sum of the traces, which homeostasis over a sequence
+wants, one or two more. These composites are shared by all rows with the same base. They stand in a ring of `HORIZON`
+base ticks, cut into spans of `SPAN`. Carried on each tick are only those with a base in the present span and the first
+of each other span: a row with an older base is brought by its own composite, which stopped at the end of its span, to
+the base of the next one, and by that one to the present. A tick so costs a dozen vectors or two, whatever the number of
+synapses, and two or three more for each row whose neuron spikes; the result is that of the dense rule but for rounding.
 
 A row may wait for `HORIZON` ticks at most. The looks at the silent rows are spread over the ticks.
 """
@@ -31,37 +34,104 @@ HORIZON, SPAN = 64, 16  # powers of 2
 LOOK = HORIZON // 2  # ticks between two looks at a silent row
 
 
+C, P, D, SUM = range(4)  # composites of all neurons; SUM only where sums of traces are wanted
+A, B, E_A, D_A, SUM_A = range(5)  # further ones of adaptive neurons
+
+
+@kernel
+def live(k: int, slot: int) -> int:
+    """Place in the ring of the k-th composite that is carried on, of HORIZON / SPAN + slot % SPAN."""
+    spans = HORIZON // SPAN
+    return k * SPAN if k < spans else slot - slot % SPAN + 1 + k - spans
+
+
 @kernel
 def carry_on(
-    composites: Array, psi: Array, step: Array, kappa_powers: Array, alpha_powers: Array, gain: float, slot: int
+    composites: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array, gain: float, slot: int, lif: int
 ) -> None:
-    """Put one tick into the ring: start the composite of `slot`, carry on those that are not at their end.
+    """Put one tick into the ring: start the composites of `slot`, carry on those that are not at their end.
 
     Parameters
     ----------
-    composites : (3 HORIZON, post), read and written
-        C, P and D of each base tick.
-    psi, step : (post,), read
-        Surrogate derivative, and learning rate x learning signal.
+    composites : (kinds x HORIZON, post), read and written
+        Those of each base tick, one kind a row; of adaptive neurons, behind the first `lif`, only C.
+    psi, s : (post,), read
+        Surrogate derivative, and what a trace is multiplied with.
     kappa_powers, alpha_powers : (HORIZON + 1,), read
         Decays of the filtered trace and of the filtered presynaptic activity to the power of 0, 1, ...
     """
-    spans, first = HORIZON // SPAN, slot - slot % SPAN
-    for j in range(psi.size):
-        for row in range(3 * slot, 3 * slot + 3):
+    kinds = composites.shape[0] // HORIZON
+    for row in range(kinds * slot, kinds * (slot + 1)):
+        for j in range(psi.size):
             composites[row, j] = 0
     kappa = kappa_powers[1]
-    for k in range(spans + slot % SPAN):
-        base = k * SPAN if k < spans else first + 1 + k - spans
+    for n in range(HORIZON // SPAN + slot % SPAN):
+        base = live(n, slot)
         ticks = (slot - base) % HORIZON
-        c, p, d = composites[3 * base], composites[3 * base + 1], composites[3 * base + 2]
-        weight, amount = kappa_powers[ticks], gain * alpha_powers[ticks]
+        c, p, d = composites[kinds * base + C], composites[kinds * base + P], composites[kinds * base + D]
+        weight, now, amount = kappa_powers[ticks], alpha_powers[ticks], gain * alpha_powers[ticks]
         for j in range(psi.size):
-            c[j] += weight * step[j]
-        for j in range(psi.size):
+            c[j] += weight * s[j]
+        for j in range(lif):
             trace = kappa * p[j] + amount * psi[j]
             p[j] = trace
-            d[j] += step[j] * trace
+            d[j] += s[j] * trace
+        if kinds > SUM:
+            total = composites[kinds * base + SUM]
+            for j in range(lif):
+                total[j] += now * psi[j]
+
+
+@kernel
+def carry_adaptation(
+    composites: Array, adaptive: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array,
+    gain: float, rho: float, beta: float, slot: int, room: Array,
+) -> None:  # fmt: skip
+    """The same for adaptive neurons, the last of the layer, whose traces depend on a, their value at the base too::
+
+        t_z = psi (alpha^n - beta B) ;  t_a = -beta psi A                     (this tick's trace: t_z zbar + t_a a)
+        B <- rho B + t_z ;  A <- rho A + t_a ;  P <- kappa P + gain t_z ;  E_A <- kappa E_A + gain t_a
+        D <- D + s P ;  D_A <- D_A + s E_A ;  sums of t_z and t_a
+
+    Parameters
+    ----------
+    composites : (kinds x HORIZON, post), read and written
+        P, D and SUM of the last columns.
+    adaptive : (kinds x HORIZON, adaptive), read and written
+        A, B, E_A, D_A and, where sums are wanted, SUM_A.
+    room : (at least 2 adaptive,), written
+    """
+    n_alif, kinds, more = adaptive.shape[1], composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
+    first = psi.size - n_alif
+    t_z, t_a = room[:n_alif], room[n_alif : 2 * n_alif]
+    for row in range(more * slot, more * (slot + 1)):
+        for k in range(n_alif):
+            adaptive[row, k] = 1 if row == more * slot + A else 0
+    kappa = kappa_powers[1]
+    shape, sent = psi[first:], s[first:]
+    for n in range(HORIZON // SPAN + slot % SPAN):
+        base = live(n, slot)
+        now = alpha_powers[(slot - base) % HORIZON]
+        p, d = composites[kinds * base + P, first:], composites[kinds * base + D, first:]
+        a, b, e_a = adaptive[more * base + A], adaptive[more * base + B], adaptive[more * base + E_A]
+        d_a = adaptive[more * base + D_A]
+        for k in range(n_alif):
+            t_z[k] = shape[k] * (now - beta * b[k])
+            t_a[k] = -beta * shape[k] * a[k]
+        for k in range(n_alif):
+            b[k] = rho * b[k] + t_z[k]
+            a[k] = rho * a[k] + t_a[k]
+        for k in range(n_alif):
+            p[k] = kappa * p[k] + gain * t_z[k]
+            e_a[k] = kappa * e_a[k] + gain * t_a[k]
+        for k in range(n_alif):
+            d[k] += sent[k] * p[k]
+            d_a[k] += sent[k] * e_a[k]
+        if kinds > SUM:
+            total, total_a = composites[kinds * base + SUM, first:], adaptive[more * base + SUM_A]
+            for k in range(n_alif):
+                total[k] += t_z[k]
+                total_a[k] += t_a[k]
 
 
 @kernel
@@ -85,15 +155,17 @@ def list_rows(due: Array, pre: Array, age: Array, slot: int, everything: bool) -
 
 @kernel
 def bring_up(
-    w: Array, ebar: Array, age: Array, base_zbar: Array, due: Array, composites: Array,
-    kappa_powers: Array, alpha_powers: Array, slot: int, recurrent: bool,
+    x: Array, ebar: Array, eps_a: Array, sums: Array, age: Array, base_zbar: Array, due: Array,
+    composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, recurrent: bool,
 ) -> None:  # fmt: skip
     """Bring the rows of `due` up to date.
 
     Parameters
     ----------
-    w, ebar : (pre, post), read and written
-        Weights and filtered traces; of a recurrent matrix the diagonal of `w` stays 0.
+    x, ebar : (pre, post), read and written
+        Weights or tags, and filtered traces; of a recurrent matrix the diagonal of `x` stays 0.
+    eps_a : (pre, adaptive), sums : (pre, post), read and written
+        Eligibility of the adaptation and sums of traces; without rows where there are none.
     age : (pre,), read and written
         How many ticks each row waits for.
     base_zbar : (pre,), read
@@ -102,24 +174,46 @@ def bring_up(
         Place in the ring of the tick to come.
     """
     present = (slot - 1) % SPAN + 1  # ticks in the present span
-    for k in range(int(due[age.size])):
-        i = int(due[k])
+    kinds, more = composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
+    n = x.shape[1]
+    lif = n - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
+    for listed in range(int(due[age.size])):
+        i = int(due[listed])
         waiting, zbar = int(age[i]), base_zbar[i]
         base = (slot - waiting) % HORIZON
         while waiting > 0:
             ticks = waiting  # that the composite covers: all, or those up to the end of its span
             if base % SPAN != 0 and waiting > present:
                 ticks = SPAN - base % SPAN
-            kappa, decay = kappa_powers[1], kappa_powers[ticks]
-            for j in range(w.shape[1]):
+            kappa, decay, of_all, of_adaptive = kappa_powers[1], kappa_powers[ticks], kinds * base, more * base
+            for j in range(lif):
                 trace = ebar[i, j]
-                w[i, j] -= kappa * composites[3 * base, j] * trace + zbar * composites[3 * base + 2, j]
-                ebar[i, j] = decay * trace + zbar * composites[3 * base + 1, j]
+                x[i, j] += kappa * composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
+                ebar[i, j] = decay * trace + zbar * composites[of_all + P, j]
+            if kinds > SUM:
+                for j in range(n):
+                    sums[i, j] += zbar * composites[of_all + SUM, j]
+            if lif < n:
+                for k in range(n - lif):
+                    x[i, lif + k] += (
+                        kappa * composites[of_all + C, lif + k] * ebar[i, lif + k]
+                        + zbar * composites[of_all + D, lif + k] + eps_a[i, k] * adaptive[of_adaptive + D_A, k]
+                    )  # fmt: skip
+                for k in range(n - lif):
+                    ebar[i, lif + k] = (
+                        decay * ebar[i, lif + k] + zbar * composites[of_all + P, lif + k]
+                        + eps_a[i, k] * adaptive[of_adaptive + E_A, k]
+                    )  # fmt: skip
+                if kinds > SUM:
+                    for k in range(n - lif):
+                        sums[i, lif + k] += eps_a[i, k] * adaptive[of_adaptive + SUM_A, k]
+                for k in range(n - lif):
+                    eps_a[i, k] = adaptive[of_adaptive + A, k] * eps_a[i, k] + zbar * adaptive[of_adaptive + B, k]
             zbar = alpha_powers[ticks] * zbar
             waiting -= ticks
             base = (base + ticks) % HORIZON
         if recurrent:
-            w[i, i] = 0
+            x[i, i] = 0
         age[i] = 0
 
 

@@ -12,7 +12,7 @@ from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import bring_up, gather_listed, list_rows, restart
-from threefactor.layout import has, matrix, number, vector
+from threefactor.layout import matrix, number, vector
 from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.readouts import integrate_readout, softmax
 from threefactor.regularisers import rate_signal
@@ -44,13 +44,16 @@ def all_finite(x: Array) -> bool:
 @kernel
 def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: bool) -> None:
     """Carry out what `deferral` noted for the rows that spikes need, or for `everything`."""
-    w = matrix(state, table, block, at.W + rec, vector(state, table, block, at.V).size)
+    n, adaptive = vector(state, table, block, at.V).size, max(number(table, block, at.N_ADAPTIVE), 1)
     due, age = vector(state, table, block, at.DUE + rec), vector(state, table, block, at.AGE + rec)
     pre = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
     list_rows(due, pre, age, table[at.SLOT], everything)
+    learnt = at.W if table[at.DEFERS] == at.WEIGHTS else at.TAG
     bring_up(
-        w, matrix(state, table, block, at.EBAR + rec, w.shape[1]), age, vector(state, table, block, at.BASE_ZBAR + rec),
-        due, matrix(state, table, block, at.COMPOSITES, w.shape[1]), vector(state, table, block, at.KAPPA_POWERS),
+        matrix(state, table, block, learnt + rec, n), matrix(state, table, block, at.EBAR + rec, n),
+        matrix(state, table, block, at.EPS_A + rec, adaptive), matrix(state, table, block, at.RATE_TRACE + rec, n),
+        age, vector(state, table, block, at.BASE_ZBAR + rec), due, matrix(state, table, block, at.COMPOSITES, n),
+        matrix(state, table, block, at.COMPOSITES_A, adaptive), vector(state, table, block, at.KAPPA_POWERS),
         vector(state, table, block, at.ALPHA_POWERS), table[at.SLOT], rec == 1,
     )  # fmt: skip
 
@@ -74,7 +77,7 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     n, alpha, zeta = v.size, state[at.ALPHA], state[at.ZETA]
     copy(z_prev, z)
     fill(current, 0)
-    deferred = has(table, block, at.COMPOSITES)
+    deferred = table[at.DEFERS] != at.NOTHING
     for rec in range(1 + table[at.RECURRENT]):
         w, source = matrix(state, table, block, at.W + rec, n), z_prev if rec else pre
         if deferred:

@@ -38,9 +38,10 @@ from threefactor.surrogates import SURROGATES
 (
     N_LAYERS, N_OUT, BIAS, RECURRENT, SURROGATE, AREA, EXACT_RESET, NORMALISE, SOFTMAX, FEEDBACK, DIRECT, FROZEN,
     OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, SLOT, WAITING, FAST, TRACES, TAGS,
-    LASTING, N_SWITCHES,
-) = range(25)  # fmt: skip
+    LASTING, DEFERS, N_SWITCHES,
+) = range(26)  # fmt: skip
 SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
+NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weights under LEARN, tags under TAG
 
 # --- fields of a block: places in its part of `table`, two integers each -------------------------------------------
 # NAME, NAME_REC and, where there is one, B_NAME follow each other: they belong to the connection from below, the
@@ -51,9 +52,9 @@ SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
     EBAR, EBAR_REC, EPS_A, EPS_A_REC, EPS_V, EPS_V_REC, RATE_TRACE, RATE_TRACE_REC,
     TAG, TAG_REC, B_TAG, REG, REG_REC, B_REG,
     W, W_REC, B, M, M_REC, B_M, S, S_REC, B_S, MASK, MASK_REC, FILTER,
-    COMPOSITES, AGE, AGE_REC, BASE_ZBAR, BASE_ZBAR_REC, DUE, DUE_REC, KAPPA_POWERS, ALPHA_POWERS,
+    COMPOSITES, COMPOSITES_A, AGE, AGE_REC, BASE_ZBAR, BASE_ZBAR_REC, DUE, DUE_REC, KAPPA_POWERS, ALPHA_POWERS,
     N_FIELDS,
-) = range(57)  # fmt: skip
+) = range(58)  # fmt: skip
 # ... followed by the block's own integers
 N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B = range(2 * N_FIELDS, 2 * N_FIELDS + 6)
 BLOCK = 2 * N_FIELDS + 6
@@ -118,14 +119,18 @@ class Layout:
     lasting: Region
 
 
-def _defers(s: NetworkSettings, block: int, masked: bool) -> bool:
-    """Whether the rows of this layer may wait until they are needed: LIF, plain descent, nothing else asked for."""
+def _defers(s: NetworkSettings, masked: bool) -> int:
+    """What may wait until it is needed: sums of gradients, weights under plain descent, or nothing."""
+    per_sequence = math.isinf(s.rate_tau)
+    regularised = bool(s.rate_strength or s.spike_l1)
+    if s.exact_reset or s.freeze_hidden or masked or s.voltage_l2 or (regularised and not per_sequence):
+        return NOTHING
+    if s.tag_decay == 1.0:
+        return SUMS
     unbounded = math.isinf(s.weight_min) and math.isinf(s.weight_max)
     unclipped = math.isinf(s.clip_value) and math.isinf(s.clip_norm)
-    regularised = s.rate_strength or s.spike_l1 or s.voltage_l2 or s.weight_decay
-    lif = not (s.n_adaptive and s.n_adaptive[block])
-    plain = s.optimiser == "sgd" and not (s.exact_reset or s.freeze_hidden or masked or regularised)
-    return bool(plain and lif and unbounded and unclipped)
+    plain = s.optimiser == "sgd" and not (regularised or s.weight_decay)
+    return WEIGHTS if plain and unbounded and unclipped else NOTHING
 
 
 def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, int]]]:
@@ -135,20 +140,21 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
     regularised = bool(s.rate_strength or s.spike_l1 or s.voltage_l2)
     per_sequence = math.isinf(s.rate_tau) and bool(s.rate_strength or s.spike_l1)
     averaged = per_sequence or (s.rate_strength > 0.0 and s.rate_trace_tau > 0.0)
+    defers = _defers(s, masked) != NOTHING
     fast, traces, tag, lasting = [], [], [], []
     n_pre = s.n_in + bias
     for block, n in enumerate(s.n_hidden):
         last = block == len(s.n_hidden) - 1
         if block == 0:
             fast += [(0, INPUT, s.n_in), (0, PRE, n_pre)]
-        fast += [(block, f, n) for f in (V, A, Z_PREV, WAIT, PSI, SIGNAL, RATE, RATE_SIGNAL, PSI_BAR, CURRENT, E, G)]
-        fast += [(block, Z, n + bias), (block, ZBAR, n_pre), (block, SCALE, 1)]
+        fast += [(block, f, n) for f in (V, A, Z_PREV, WAIT, PSI, SIGNAL, RATE, RATE_SIGNAL, PSI_BAR, CURRENT, G)]
+        fast += [(block, Z, n + bias), (block, ZBAR, n_pre), (block, SCALE, 1), (block, E, 2 * n)]
         fast += [(block, ZBAR_OUT, n + bias)] if last or s.credit == "direct" else []
         fast += [(block, ZBAR_REC, n)] if s.recurrent else []
         n_alif = s.n_adaptive[block] if s.n_adaptive else 0
         for rec, rows in ((0, n_pre), (1, n)) if s.recurrent else ((0, n_pre),):
             square = rows * n
-            if _defers(s, block, masked):
+            if defers:
                 traces += [(block, AGE + rec, rows), (block, BASE_ZBAR + rec, rows), (block, DUE + rec, rows + 1)]
             lasting.append((block, W + rec, square))
             if tags:
@@ -161,8 +167,9 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
                 lasting += [(block, M + rec, square), (block, S + rec, square)] if adam else []
             lasting += [(block, MASK + rec, square)] if masked else []
         lasting.append((block, FILTER, 3))
-        if _defers(s, block, masked):
-            traces.append((block, COMPOSITES, 3 * HORIZON * n))
+        if defers:
+            traces.append((block, COMPOSITES, (3 + averaged) * HORIZON * n))
+            traces.append((block, COMPOSITES_A, (4 + averaged) * HORIZON * n_alif))
             lasting += [(block, KAPPA_POWERS, HORIZON + 1), (block, ALPHA_POWERS, HORIZON + 1)]
         if s.feedback != "symmetric" and (last or s.credit == "direct"):
             lasting.append((block, B, out * n))
@@ -215,6 +222,7 @@ def plan(s: NetworkSettings, masked: bool = False) -> Layout:
         REGULARISED: bool(s.rate_strength or s.spike_l1 or s.voltage_l2), RATE_PER_SEQUENCE: math.isinf(s.rate_tau),
         MASKED: masked, FAST: regions["fast"].start, TRACES: regions["traces"].start, TAGS: regions["tags"].start,
         LASTING: regions["lasting"].start,
+        DEFERS: _defers(s, masked),
     }  # fmt: skip
     for place_, value in switches.items():
         table[place_] = int(value)

@@ -16,7 +16,7 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON, carry_on
+from threefactor.deferral import HORIZON, carry_adaptation, carry_on
 from threefactor.forward import all_finite, bring_rows_up, fill, forward, start_rows
 from threefactor.layout import has, matrix, number, vector
 from threefactor.learning_signals import broadcast, from_above
@@ -45,7 +45,7 @@ def spread_error(state: Array, table: Ints) -> None:
             broadcast(signal, matrix(state, table, block, at.B, signal.size), error)
         else:
             above = block + 1
-            if has(table, above, at.COMPOSITES):
+            if table[at.DEFERS] == at.WEIGHTS:
                 bring_rows_up(state, table, above, 0, True)
                 start_rows(state, table, above, 0)
             psi_bar, signal_above = vector(state, table, above, at.PSI_BAR), vector(state, table, above, at.SIGNAL)
@@ -87,15 +87,24 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float) -> 
 
 @kernel
 def defer_layer(state: Array, table: Ints, block: int) -> None:
-    """Note what this tick does to the weights and traces of a hidden layer; `bring_rows_up` carries it out."""
-    psi, step = vector(state, table, block, at.PSI), vector(state, table, block, at.G)
-    signal, learning_rate = vector(state, table, block, at.SIGNAL), state[at.LEARNING_RATE]
+    """Note what this tick does to traces and to what is learnt in a hidden layer; `bring_rows_up` carries it out."""
+    psi, s = vector(state, table, block, at.PSI), vector(state, table, block, at.G)
+    signal, n_alif = vector(state, table, block, at.SIGNAL), number(table, block, at.N_ADAPTIVE)
+    factor = -state[at.LEARNING_RATE] if table[at.DEFERS] == at.WEIGHTS else state.dtype.type(1)
     for j in range(psi.size):
-        step[j] = learning_rate * signal[j]
-    carry_on(
-        matrix(state, table, block, at.COMPOSITES, psi.size), psi, step, vector(state, table, block, at.KAPPA_POWERS),
-        vector(state, table, block, at.ALPHA_POWERS), vector(state, table, block, at.FILTER)[1], table[at.SLOT],
-    )  # fmt: skip
+        s[j] = factor * signal[j]
+    composites = matrix(state, table, block, at.COMPOSITES, psi.size)
+    kappa_powers, alpha_powers = (
+        vector(state, table, block, at.KAPPA_POWERS),
+        vector(state, table, block, at.ALPHA_POWERS),
+    )
+    gain, slot = vector(state, table, block, at.FILTER)[1], table[at.SLOT]
+    carry_on(composites, psi, s, kappa_powers, alpha_powers, gain, slot, psi.size - n_alif)
+    if n_alif > 0:
+        carry_adaptation(
+            composites, matrix(state, table, block, at.COMPOSITES_A, n_alif), psi, s, kappa_powers, alpha_powers, gain,
+            state[at.RHO], state[at.BETA], slot, vector(state, table, block, at.E),
+        )  # fmt: skip
     for rec in range(2):
         age = vector(state, table, block, at.AGE + rec)
         for i in range(age.size):
@@ -107,26 +116,25 @@ def settle(state: Array, table: Ints) -> None:
     """Bring the weights and traces of all rows that wait up to date."""
     for block in range(table[at.N_LAYERS]):
         for rec in range(1 + table[at.RECURRENT]):
-            if has(table, block, at.COMPOSITES):
-                bring_rows_up(state, table, block, rec, True)
-                start_rows(state, table, block, rec)
+            bring_rows_up(state, table, block, rec, True)
+            start_rows(state, table, block, rec)
     table[at.WAITING] = 0
 
 
 @kernel
-def advance(state: Array, table: Ints, decay: float, at_once: bool) -> None:
-    """Advance the traces of all hidden layers; learn from them `at_once` where that may be deferred, else tag."""
+def advance(state: Array, table: Ints, decay: float, later: bool) -> None:
+    """Advance the traces of all hidden layers and add to their tags, or note it for `later`."""
     table[at.PENDING] = 0
     if table[at.FROZEN]:
         return
     for block in range(table[at.N_LAYERS]):
-        if at_once and has(table, block, at.COMPOSITES):
+        if later:
             defer_layer(state, table, block)
             table[at.WAITING] = 1
             continue
         for rec in range(1 + table[at.RECURRENT]):
             tag_layer(state, table, block, rec, decay)
-            if has(table, block, at.COMPOSITES):
+            if table[at.DEFERS] != at.NOTHING:
                 start_rows(state, table, block, rec)
     table[at.SLOT] = (table[at.SLOT] + 1) % HORIZON
 
@@ -177,7 +185,7 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
 def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
     """Change the weights by `third` x tags and by what the regularisers gathered.
 
-    With `at_once` the layers that `defer_layer` served are left out.
+    With `at_once` hidden weights that are learnt later are left out.
     """
     scale, bounded = state.dtype.type(1), state[at.LEARNING_RATE]
     layers = table[at.N_LAYERS]
@@ -194,7 +202,7 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
         if norms[1] > state[at.CLIP_NORM] * state[at.CLIP_NORM]:
             scale = state[at.CLIP_NORM] / np.sqrt(norms[1])
     for block in range(layers + 1):
-        first = 2 if at_once and block < layers and has(table, block, at.COMPOSITES) else 0
+        first = 2 if at_once and block < layers and table[at.DEFERS] == at.WEIGHTS else 0
         for kind in range(first, 3):
             if has(table, block, at.TAG + kind):
                 update_matrix(state, table, block, kind, third, scale, bounded)
@@ -257,7 +265,10 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
 
     decay = state.dtype.type(number_given) if command == TAG else one - one
     pending = table[at.PENDING]
-    if table[at.WAITING] and command in (TAG, UPDATE, RESET, SETTLE):
+    later = table[at.DEFERS] == at.SUMS and command == TAG and decay == one
+    later = later or (table[at.DEFERS] == at.WEIGHTS and command == LEARN)
+    later = later or (table[at.DEFERS] != at.NOTHING and command in (FORWARD, RESET))
+    if table[at.WAITING] and not later:
         settle(state, table)
     if pending and command in (FORWARD, RESET):  # nobody learnt from the last tick, whose traces still have to move on
         silence(state, table)
@@ -265,7 +276,7 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     elif learning and not table[at.FROZEN]:
         spread_error(state, table)
     if pending and command in (FORWARD, LEARN, TAG, RESET):
-        advance(state, table, decay, command != TAG)
+        advance(state, table, decay, later)
     if learning:
         tag_readouts(state, table, decay)
     if command in (LEARN, UPDATE):
@@ -275,6 +286,8 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     if command == FORWARD:
         forward(state, table)
     elif command == RESET:
+        if table[at.WAITING]:
+            settle(state, table)
         reset(state, table)
     elif command == CLEAR:
         fill(state[table[at.TAGS] : table[at.LASTING]], 0)

@@ -47,6 +47,11 @@ def tag_traces(
         Presynaptic activity, filtered and scaled, and as it is; `scale` is what the membrane multiplies it with.
     """
     first = psi.size - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
+    # most ticks of a task that asks at its end have no learning signal: their tags need not be touched
+    tagging, costing, volting = decay != 1, False, reg.shape[0] > 0 and voltage != 0
+    for j in range(psi.size):
+        tagging = tagging or signal[j] != 0
+        costing = costing or (reg.shape[0] > 0 and regular[j] != 0)
     for i in range(ebar.shape[0]):
         if eps_v.shape[0] > 0:
             for j in range(psi.size):
@@ -55,7 +60,7 @@ def tag_traces(
             for j in range(first, psi.size):
                 e[j] -= psi[j] * beta * eps_a[i, j - first]
                 eps_a[i, j - first] = rho * eps_a[i, j - first] + e[j]
-            if reg.shape[0] > 0:
+            if volting:
                 for j in range(psi.size):
                     reg[i, j] += voltage * v[j] * eps_v[i, j]
             for j in range(psi.size):
@@ -68,18 +73,19 @@ def tag_traces(
                 trace = psi[first + k] * (z - beta * eps_a[i, k])
                 eps_a[i, k] = rho * eps_a[i, k] + trace
                 e[first + k] = trace
-            if reg.shape[0] > 0:
+            if volting:
                 for j in range(psi.size):
                     reg[i, j] += voltage * v[j] * z
         for j in range(psi.size):
-            filtered = kappa * ebar[i, j] + gain * e[j]
-            ebar[i, j] = filtered
-            tags[i, j] = decay * tags[i, j] + signal[j] * filtered
+            ebar[i, j] = kappa * ebar[i, j] + gain * e[j]
+        if tagging:
+            for j in range(psi.size):
+                tags[i, j] = decay * tags[i, j] + signal[j] * ebar[i, j]
         if averaged.shape[0] > 0:
             for j in range(psi.size):
                 e[j] = averaged_decay * averaged[i, j] + averaged_gain * e[j]
                 averaged[i, j] = e[j]
-        if reg.shape[0] > 0:
+        if costing:
             for j in range(psi.size):
                 reg[i, j] += regular[j] * e[j]
 
