@@ -38,7 +38,8 @@ def study(job: tuple[str, str, int, float]) -> dict[str, Any]:
     ends, scores, *greedy = LEARN[task](optimiser, common, rule, RATES[optimiser][1], seed, size)
     return {
         "task": task, "preset": name, "seed": seed,
-        "score": round(greedy[0] if greedy else float(np.mean(scores[-max(len(scores) // 5, 1):])), 4), "curve": (ends, scores),
+        "score": round(greedy[0] if greedy else float(np.mean(scores[-max(len(scores) // 5, 1) :])), 4),
+        "curve": (ends, scores),
     }  # fmt: skip
 
 

@@ -51,5 +51,7 @@ def test_bad_options(options: list[str]) -> None:
 
 def test_unknown_preset() -> None:
     """The error names the presets there are."""
-    with pytest.raises(ValueError, match=r"unknown preset 'walking'; choose one of supervised, reinforcement, unknown\."):
+    with pytest.raises(
+        ValueError, match=r"unknown preset 'walking'; choose one of supervised, reinforcement, unknown\."
+    ):
         preset("walking")
