@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
@@ -12,18 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from controllers import transition as compiled
-from controllers.settings import ActorCriticSettings
+from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions, flat_size
 from threefactor import Network, SlopeSchedule
 from threefactor import layout as at
 from threefactor.arrays import Array
 from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
 from threefactor.settings import build
-
-
-def _tau(decay: float) -> float:
-    """Time constant in ticks whose decay this is."""
-    return -1.0 / math.log(min(max(decay, 1e-6), 1.0 - 1e-9))
 
 
 class ActorCritic:
@@ -62,8 +56,8 @@ class ActorCritic:
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         shared: dict[str, Any] = {
             "n_in": self.n_observation, "n_hidden": s.n_hidden, "n_adaptive": round(s.adaptive_share * s.n_hidden),
-            "recurrent": s.recurrent, "bias": True, "tau_m": _tau(s.membrane_decay), "tau_out": _tau(s.readout_decay),
-            "tau_adaptation": _tau(s.adaptation_decay), "adaptation_strength": s.adaptation_strength,
+            "recurrent": s.recurrent, "bias": True, "tau_m": tau_of(s.membrane_decay), "tau_out": tau_of(s.readout_decay),
+            "tau_adaptation": tau_of(s.adaptation_decay), "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
             "normalisation": s.normalisation,
             "optimiser": "obgd", "learning_rate": s.learning_rate, "freeze_hidden": s.freeze_hidden,

@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from controllers.actor_critic import _tau
 from controllers.cloner_settings import ClonerSettings
 from controllers.normalisation import observe, standardise
 from controllers.policies import CATEGORICAL
+from controllers.settings import tau_of
 from controllers.spaces import Actions, flat_size
 from controllers.transition import LARGE
 from threefactor import Network, SlopeSchedule
@@ -82,8 +82,8 @@ class Cloner:
         sizes = [s.n_hidden] if isinstance(s.n_hidden, int) else s.n_hidden
         self.network = Network(
             self.n_observation, sizes, self.actions.n_action, n_adaptive=[round(s.adaptive_share * n) for n in sizes],
-            recurrent=s.recurrent, bias=True, tau_m=_tau(s.membrane_decay), tau_out=_tau(s.readout_decay),
-            tau_adaptation=_tau(s.adaptation_decay), adaptation_strength=s.adaptation_strength,
+            recurrent=s.recurrent, bias=True, tau_m=tau_of(s.membrane_decay), tau_out=tau_of(s.readout_decay),
+            tau_adaptation=tau_of(s.adaptation_decay), adaptation_strength=s.adaptation_strength,
             normalise_current=True, surrogate=s.surrogate, slope=s.slope, height=s.height,
             normalisation=s.normalisation, optimiser=s.optimiser, learning_rate=s.learning_rate,
             freeze_hidden=s.freeze_hidden, w_out_scale=0.0, dtype=s.dtype,

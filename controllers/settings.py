@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -73,3 +74,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     def __post_init__(self) -> None:
         check_finite(self)
+
+
+def tau_of(decay: float) -> float:
+    """Time constant in ticks whose decay this is."""
+    return -1.0 / math.log(min(max(decay, 1e-6), 1.0 - 1e-9))

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not hasattr(tick.run, "signatures"), reason="num
 
 def test_every_demo_is_here() -> None:
     """A new demo gets a test."""
-    shared = {"__init__", "results", "tasks"}
+    shared = {"__init__", "__main__", "results", "tasks"}
     assert {path.stem for path in Path("demos").glob("*.py")} - shared == set(DEMOS)
 
 
@@ -47,6 +47,14 @@ def test_bad_options(options: list[str]) -> None:
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert options[0] in found.stderr
+
+
+def test_unknown_demo() -> None:
+    """The error names the demos there are."""
+    found = subprocess.run([sys.executable, "-m", "demos", "walking"], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "no demo 'walking'" in found.stdout
+    assert all(name in found.stdout for name in DEMOS)
 
 
 def test_unknown_preset() -> None:
