@@ -57,7 +57,8 @@ class ActorCritic:
         shared: dict[str, Any] = {
             "n_in": self.n_observation, "n_hidden": s.n_hidden, "n_adaptive": round(s.adaptive_share * s.n_hidden),
             "recurrent": s.recurrent, "bias": True, "tau_m": tau_of(s.membrane_decay),
-            "tau_out": tau_of(s.readout_decay), "tau_adaptation": tau_of(s.adaptation_decay), "adaptation_strength": s.adaptation_strength,
+            "tau_out": tau_of(s.readout_decay), "tau_adaptation": tau_of(s.adaptation_decay),
+            "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
             "normalisation": s.normalisation,
             "optimiser": "obgd", "learning_rate": s.learning_rate, "freeze_hidden": s.freeze_hidden,
