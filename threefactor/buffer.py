@@ -74,7 +74,7 @@ class Buffer:
 
     @property
     def tags(self) -> dict[str, Array]:
-        """Views of the tags, named and shaped like `weights`; a frozen layer has none."""
+        """Views of the tags, named and shaped like `weights`, ask anew; a frozen layer has none."""
         self._settle()
         return self._matrices(at.TAG)
 

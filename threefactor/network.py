@@ -41,8 +41,9 @@ class Network(Buffer):
     All state lives in one buffer of fixed size: memory does not depend on how long the network has run. The arrays
     that `step` and the properties hand out are views into it: copy what you want to keep.
 
-    Under plain descent (`threefactor.deferral`) a change of weights is carried out when it is needed: by the spike that
-    the weight multiplies, or by your look at `weights` or `traces`. A look so may change a last digit of what follows.
+    Under plain descent, and where gradients are summed (`tag_decay` 1), changes are carried out when they are needed
+    (`threefactor.deferral`): by the spike of the presynaptic neuron, or by your look at `weights`, `traces` or `tags`.
+    A look so may change a last digit of what follows.
 
     References
     ----------
