@@ -42,7 +42,7 @@ def study(job: tuple[str, str, int, int, int]) -> dict[str, Any]:
     learner, world, rng = learner_of(method, task, seed), world_of(task, seed), np.random.default_rng([seed, 2])
     found, seconds, spent = [], [], 0.0
     if (task, method) == ("evidence", "BPTT"):
-        trials = max(trials * 2 // 5, 1)  # as long in seconds as the online rule
+        trials = max(trials * 2 // 5, 1)  # it needs fewer
     network = learner.network if isinstance(learner, BPTT) else learner
     rate = network.learning_rate
     for k in range(trials):
