@@ -46,13 +46,14 @@ def world_of(task: str, seed: int, **settings: Any) -> SequenceWorld[Any]:
     return EvidenceAccumulation(**settings) if task == "evidence" else PatternGeneration(task_seed=seed, **settings)
 
 
-def run_trial(learner: Learner, sequence: Sequence, learn: bool = True) -> Trial:
+def run_trial(learner: Learner, sequence: Sequence, learn: bool = True, each_tick: bool | None = None) -> Trial:
     """Play a sequence from rest and, with `learn`, change the weights.
 
-    Under plain descent they change at each tick, else once at the end, by the mean error.
+    With `each_tick`, the default under plain descent, they change at each tick, else once at the end.
     """
     network = learner.network if isinstance(learner, BPTT) else learner
-    each_tick = network.settings.optimiser == "sgd"
+    if each_tick is None:
+        each_tick = network.settings.optimiser == "sgd"
     gather = learner.learn if isinstance(learner, BPTT) or each_tick else learner.tag
     softmax = network.settings.readout == "softmax"
     learner.reset()
