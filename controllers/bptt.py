@@ -110,7 +110,8 @@ class BPTT:
     Parameters
     ----------
     network : Network
-        With LIF or ALIF neurons, in any number of layers. Its traces stand still meanwhile.
+        With LIF or ALIF neurons, in any number of layers. Its traces stand still meanwhile: reset it before it learns
+        online again.
     window : int or None
         Ticks after which the stored history is turned into one update and dropped; the state of the neurons goes on.
         None: a whole sequence, turned into an update by `update`.

@@ -22,6 +22,7 @@ from rich.progress import track
 
 from controllers import BPTT
 from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.tasks import gradients_through_time
 from envs import SequenceTracking
 from threefactor import Network
 from threefactor.pictures import BLUE, GREY, LIGHT, RED, new_figure, running_mean, save_figure
@@ -71,12 +72,7 @@ def cosines(network: Network, trial: Any) -> list[float]:
     online = [tag.copy() for name, tag in network.tags.items() if name != "w_out"]
     if not online:
         return [float("nan")] * DEPTH
-    teacher = BPTT(network)
-    teacher.reset()
-    for x, error in zip(trial.inputs, errors, strict=True):
-        teacher.step(x)
-        teacher.learn(error)
-    exact = [g for name, g in teacher.gradients().items() if name != "w_out"]
+    exact = [g for name, g in gradients_through_time(network, trial.inputs, errors).items() if name != "w_out"]
     return [
         float(np.sum(a * b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30))
         for a, b in zip(online, exact, strict=True)

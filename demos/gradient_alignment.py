@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from controllers import BPTT
 from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.tasks import gradients_through_time
 from envs import PatternGeneration
 from envs.sequences import Sequence
 from threefactor import Network
@@ -53,12 +53,7 @@ def hidden(gradients: dict[str, Any]) -> Any:
 def align(network: Network, trial: Sequence, errors: list[Any]) -> tuple[float, float]:
     """Cosine and ratio of norms of the tags to backpropagation; the network is left at the end of the trial."""
     online = hidden(network.tags)
-    network.reset()
-    teacher = BPTT(network)
-    for x, error in zip(trial.inputs, errors, strict=True):
-        teacher.step(x)
-        teacher.learn(error)
-    exact = hidden(teacher.gradients())
+    exact = hidden(gradients_through_time(network, trial.inputs, errors))
     norms = float(np.linalg.norm(online)), float(np.linalg.norm(exact))
     return float(online @ exact) / (norms[0] * norms[1]), norms[0] / norms[1]
 

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from controllers import BPTT
 from demos.results import RESULTS, interval, write_table
+from demos.tasks import gradients_through_time
 from threefactor import Network
 from threefactor.pictures import BLUE, GREY, LIGHT, RED, new_figure, save_figure
 
@@ -98,12 +98,8 @@ def engine_gradients(draw: int, sample: int, ticks: int, slope: float) -> tuple[
         errors.append(error)
         spikes += np.mean([network.spikes(i).mean() for i in range(4)]) / ticks
     online = [tag.copy() for tag in network.tags.values()]
-    teacher = BPTT(network)
-    teacher.reset()
-    for error in errors:
-        teacher.step(x)
-        teacher.learn(error)
-    return list(teacher.gradients().values()), online, float(spikes)
+    exact = gradients_through_time(network, [x] * ticks, errors)
+    return list(exact.values()), online, float(spikes)
 
 
 def cosine(a: Floats, b: Floats) -> float:

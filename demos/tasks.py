@@ -1,8 +1,9 @@
-"""The two supervised tasks of the e-prop paper with the networks that learn them here, and the trial that all share."""
+"""What demos share that compare learners: two tasks of the e-prop paper, their networks, a trial, BPTT's gradients."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,3 +88,13 @@ def learner_of(method: str, task: str, seed: int, **settings: Any) -> Learner:
     if not method.startswith("BPTT"):
         return network
     return BPTT(network, window=int(method.rsplit(" ", 1)[1]) if "window" in method else None)
+
+
+def gradients_through_time(network: Network, inputs: Iterable[Any], errors: Iterable[Any]) -> dict[str, Any]:
+    """Gradients by `BPTT` of a sequence played once more from rest, under given errors: views of the network's tags."""
+    teacher = BPTT(network)
+    teacher.reset()
+    for x, error in zip(inputs, errors, strict=True):
+        teacher.step(x)
+        teacher.learn(error)
+    return teacher.gradients()
