@@ -61,7 +61,7 @@ class ActorCritic:
             "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
             "normalisation": s.normalisation,
-            "optimiser": "obgd", "learning_rate": s.learning_rate, "freeze_hidden": s.freeze_hidden,
+            "optimiser": s.optimiser, "learning_rate": s.learning_rate, "freeze_hidden": s.freeze_hidden,
             "w_out_scale": 0.0, "dtype": s.dtype,
         }  # fmt: skip
         self.actor = Network(n_out=self.actions.n_readout, overshoot=s.actor_overshoot, seed=2 * self.seed, **shared)

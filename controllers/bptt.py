@@ -11,7 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from threefactor import Network
+from threefactor import Network, tick
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
@@ -110,8 +110,7 @@ class BPTT:
     Parameters
     ----------
     network : Network
-        With LIF or ALIF neurons, in any number of layers. Its traces stand still meanwhile: reset it before it learns
-        online again.
+        With LIF or ALIF neurons, in any number of layers. Its traces stand still meanwhile.
     window : int or None
         Ticks after which the stored history is turned into one update and dropped; the state of the neurons goes on.
         None: a whole sequence, turned into an update by `update`.
@@ -177,7 +176,7 @@ class BPTT:
     def step(self, x: npt.ArrayLike) -> Array:
         """Advance by one tick and store it. Takes, returns and raises what `Network.step` does."""
         y = self.network.step(x)
-        self.network.table[at.PENDING] = 0  # no eligibility traces here
+        tick.run(self.network.state, self.network.table, tick.SKIP, 0.0)  # no eligibility traces here
         if self._ticks == len(self._errors):
             self._grow()
         self._inputs[self._ticks] = self._pre

@@ -21,6 +21,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Neurons of the actor's, and as many of the critic's, population.
     discount, trace_decay : float
         gamma and lambda: what a tag keeps from one transition to the next is their product.
+    optimiser : {"obgd", "sgd", "adam"}
+        How a TD error becomes a step; only obgd bounds it.
     learning_rate, actor_overshoot, critic_overshoot : float
         Largest step, and kappa of the overshooting bound of either network. Both are needed: the bound alone makes
         every step equally long, however small the gradient, and then what was learnt drifts.
@@ -51,6 +53,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     n_hidden: Annotated[int, Meta(ge=1)] = 256
     discount: Fraction = 0.99
     trace_decay: Fraction = 0.8
+    optimiser: Literal["obgd", "sgd", "adam"] = "obgd"
     learning_rate: Positive = 0.005
     actor_overshoot: Positive = 5.0
     critic_overshoot: Positive = 3.0

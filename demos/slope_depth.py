@@ -4,7 +4,7 @@ Two networks, both untrained and feed-forward. The published one (Van den Berghe
 study of gradient depth): 63 inputs, four hidden layers of 64 LIF neurons, 64 readouts, decay and threshold of each
 neuron drawn from U(0, 1), a normal sample held for 2 or 50 time steps, mean squared error to a normal target; the
 cosine of each layer's gradient with that of slope 100, and the gradient of the first layer against that of the last.
-And one of this engine, where all neurons share decay and threshold, at 50 time steps: backpropagation through time
+And one of this engine, where all neurons share decay and threshold, for as long: backpropagation through time
 (`controllers.BPTT`) and the online rule on the very same spikes. The surrogate is 1 / (1 + k |v - v_th|)^2 with peak 1.
 
 The spikes do not depend on the slope, only the gradients do. Gradients are taken a sample at a time, and the cosines
@@ -158,11 +158,12 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw_table(table: list[dict[str, Any]]) -> None:
     """Cosines by layer: the published network at 2 and 50 steps, and the engine's, both rules."""
-    figure = new_figure(11, 6)
-    top, bottom = figure.subplots(2, 3)
+    figure = new_figure(14, 6)
+    top, bottom = figure.subplots(2, 4)
     colours = dict(zip(SLOPES, (RED, "#d98c5f", GREY, LIGHT, BLUE), strict=True))
     panels = (("published", 2, "published network, 2 steps (x: the paper)"),
               ("published", 50, "published network, 50 steps"),
+              ("engine", 2, "this engine, 2 steps (dashed: online rule)"),
               ("engine", 50, "this engine, 50 steps (dashed: online rule)"))  # fmt: skip
     for (kind, ticks, title), upper, lower in zip(panels, top, bottom, strict=True):
         for slope in SLOPES:
@@ -195,7 +196,7 @@ def main(
 ) -> None:
     """Compute; writes results/slope_depth.csv and results/slope_depth.png."""
     draws, samples = (3, 1) if quick else (draws, samples)
-    kinds = (("published", 2, samples), ("published", 50, max(samples // 4, 1)), ("engine", 50, max(samples // 4, 1)))
+    kinds = [(kind, *n) for kind in ("published", "engine") for n in ((2, samples), (50, max(samples // 4, 1)))]
     jobs = [(kind, ticks, d, sample) for kind, ticks, n in kinds for d in range(draws) for sample in range(n)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         rows = [row for found in pool.map(study, jobs, chunksize=4) for row in found]

@@ -67,6 +67,33 @@ def test_equals_eprop_where_eprop_is_exact(settings: dict[str, Any]) -> None:
             assert not np.diag(gradient).any()
 
 
+@pytest.mark.parametrize("tag_decay", [0.0, 1.0], ids=["each_tick", "summed"])
+def test_online_again_without_a_reset(tag_decay: float) -> None:
+    """Ticks of BPTT leave the traces alone, and rows that wait (`deferral`) start from the activity after them."""
+    found = []
+    for masks in (None, {"w_out": np.ones((2, 20))}):  # the second touches every synapse each tick
+        network = Network(
+            9, 20, 2, masks=masks, dtype="float64", w_in_scale=2.0, threshold=0.6, learning_rate=0.01, seed=5,
+            tag_decay=tag_decay,
+        )  # fmt: skip
+        teacher, rng, spikes = BPTT(network), np.random.default_rng(3), 0.0
+        for t in range(410):
+            x, error = (rng.random(9) < 0.15) * 1.0, rng.normal(0, 0.5, 2)
+            if t // 20 % 2:
+                teacher.step(x)
+                teacher.learn(error)
+                if t == 399:  # before, nothing but the ticks themselves happens in between
+                    teacher.update()
+            else:
+                network.step(x)
+                (network.tag if tag_decay else network.learn)(error)
+            spikes += network.spikes().mean() / 410
+        assert spikes > 0.02
+        found.append(network.tags if tag_decay else network.weights)  # at t = 400 the tags were cleared
+    for name, value in found[0].items():
+        assert off(value, found[1][name]) < 1e-11, name
+
+
 def test_homeostasis_of_a_whole_sequence() -> None:
     """The cost of firing rates has the gradient that e-prop gathers at the end of a sequence."""
     r = run(5.0, rate_strength=400.0, rate_target=30.0, rate_tau=math.inf)

@@ -4,7 +4,7 @@
 FORWARD, UPDATE, TAG; one that sums a gradient over a sequence FORWARD, TAG, ..., UPDATE, CLEAR.
 
 The traces of a tick are advanced by the LEARN or TAG that follows it; if neither comes, by the next FORWARD, with a
-learning signal of zero. Where the rule allows it (`deferral`), LEARN only notes what the tick does to the hidden
+learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN only notes what the tick does to the hidden
 weights and traces, and a later FORWARD carries it out for the rows that it needs; SETTLE does so for all, and has to
 come before anybody looks at them.
 """
@@ -24,7 +24,7 @@ from threefactor.optimisers import ADAM, OBGD, adam_step, add_norms, descend, ov
 from threefactor.regularisers import gather_sequence, sequence_signal
 from threefactor.traces import keep_connected, tag_outputs, tag_traces
 
-FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE = range(7)  # commands
+FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE, SKIP = range(8)  # commands
 DONE, NOT_FINITE, NOTHING_PENDING = 0, 1, 2  # answers; unless DONE nothing was changed
 
 
@@ -245,7 +245,7 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     Parameters
     ----------
     state, table : the two arrays of a network, see `layout`
-    command : FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR or SETTLE
+    command : FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE or SKIP
     number_given : what TAG keeps of the tags, or the third factor of UPDATE; else unused
 
     Returns
@@ -268,7 +268,10 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     later = table[at.DEFERS] == at.SUMS and command == TAG and decay == one
     later = later or (table[at.DEFERS] == at.WEIGHTS and command == LEARN)
     later = later or (table[at.DEFERS] != at.NOTHING and command in (FORWARD, RESET))
-    if table[at.WAITING] and not later:
+    skips = command == SKIP
+    if skips:
+        table[at.PENDING] = 0
+    if (table[at.WAITING] and not later) or (skips and table[at.DEFERS] != at.NOTHING):
         settle(state, table)
     if pending and command in (FORWARD, RESET):  # nobody learnt from the last tick, whose traces still have to move on
         silence(state, table)
