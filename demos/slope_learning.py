@@ -111,8 +111,8 @@ def reinforcement(
     """Returns of the episodes and the steps at which they ended."""
     env = gym.make("CartPole-v1")
     agent = ActorCritic.for_env(
-        env, seed=seed, surrogate="fast_sigmoid", optimiser=optimiser, learning_rate=rate, slope=rule.get("slope", 1.0), slope_schedule=rule,
-        **common,
+        env, seed=seed, surrogate="fast_sigmoid", optimiser=optimiser, learning_rate=rate, slope=rule.get("slope", 1.0),
+        slope_schedule=rule, **common,
     )  # fmt: skip
     episodes = list(Loop(agent, env, seed).run(max(int(30_000 * size), 2000)))
     return [e.end for e in episodes], [e.episode_return for e in episodes]

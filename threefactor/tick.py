@@ -4,9 +4,9 @@
 FORWARD, UPDATE, TAG; one that sums a gradient over a sequence FORWARD, TAG, ..., UPDATE, CLEAR.
 
 The traces of a tick are advanced by the LEARN or TAG that follows it; if neither comes, by the next FORWARD, with a
-learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN only notes what the tick does to the hidden
-weights and traces, and a later FORWARD carries it out for the rows that it needs; SETTLE does so for all, and has to
-come before anybody looks at them.
+learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN only notes what
+the tick does to the hidden weights and traces, and a later FORWARD carries it out for the rows that it needs; SETTLE
+does so for all, and has to come before anybody looks at them.
 """
 
 from __future__ import annotations
