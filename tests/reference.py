@@ -52,15 +52,27 @@ class Matrix:
         self.w = np.array(w, dtype=np.float64)
         self.mask = np.ones_like(self.w) if mask is None else np.array(mask, dtype=np.float64)
         self.decay = decay
-        self.tag, self.reg, self.m, self.s = (np.zeros_like(self.w) for _ in range(4))
+        self.tag, self.reg, self.m, self.s, self.g = (np.zeros_like(self.w) for _ in range(5))
         self.updates = 0
 
     def add_to_tag(self, gradient: Floats, keep: float) -> None:
         """tag <- keep tag + gradient, where there is a synapse."""
-        self.tag = (keep * self.tag + gradient) * self.mask
+        self.g = gradient * self.mask
+        self.tag = keep * self.tag * self.mask + self.g
+
+    def root(self, s: NetworkSettings) -> Floats:
+        """Root of the gradient's mean square over all tags so far."""
+        return np.sqrt(self.s / (1.0 - s.beta_2**self.updates)) + s.epsilon
+
+    def measure(self, s: NetworkSettings) -> tuple[float, float]:
+        """Advance the mean square, and give the norms of gradient and tag in units of its root."""
+        self.updates += 1
+        self.s = s.beta_2 * self.s + (1.0 - s.beta_2) * self.g**2
+        root = self.root(s)
+        return float(np.sum(self.g**2 / root)), float(np.sum(self.tag**2 / root))
 
     def descend(self, gradient: Floats, s: NetworkSettings, step: float) -> None:
-        """w <- w - step g - learning_rate decay w, or Adam's step with epsilon outside the bias correction."""
+        """w <- w - step g - learning_rate decay w, or g / root, or Adam's, epsilon outside the bias correction."""
         g = np.clip(gradient, -s.clip_value, s.clip_value)
         if s.optimiser == "adam":
             self.updates += 1
@@ -68,6 +80,8 @@ class Matrix:
             self.s = s.beta_2 * self.s + (1.0 - s.beta_2) * g**2
             correction = math.sqrt(1.0 - s.beta_2**self.updates) / (1.0 - s.beta_1**self.updates)
             change = s.learning_rate * correction * self.m / (np.sqrt(self.s) + s.epsilon)
+        elif s.optimiser == "intentional":
+            change = step * g / self.root(s)
         else:
             change = step * g
         self.w = np.clip(self.w - change - s.learning_rate * self.decay * self.w, s.weight_min, s.weight_max)
@@ -198,6 +212,7 @@ class ReferenceNetwork:
         self.matrices["w_out"] = Matrix(weights["w_out"], masks.get("w_out"), settings.weight_decay)
         self.feedback = {k: Matrix(b, None, settings.feedback_decay) for k, b in feedback.items()}
         self.pending = False
+        self.mean_norm, self.tag_norm, self.step_size = 0.0, 0.0, 0.0
         self._rest()
 
     def step(self, x: npt.ArrayLike) -> Floats:
@@ -228,7 +243,9 @@ class ReferenceNetwork:
 
     def update(self, third: float = 1.0) -> None:
         """Step along third x tag + what the regularisers gathered, bounded by norm, by entry or by overshoot."""
-        s, learns = self.settings, self.matrices.values()
+        s, learns, tags = self.settings, self.matrices.values(), self.matrices["w_out"].updates
+        if s.optimiser == "intentional" and tags == 0:
+            return
         l1, squares = (
             sum(np.abs(m.tag).sum() for m in learns),
             sum(np.sum((third * m.tag + m.reg) ** 2) for m in learns),
@@ -237,6 +254,9 @@ class ReferenceNetwork:
         step = s.learning_rate
         if s.optimiser == "obgd":
             step /= max(1.0, s.learning_rate * s.overshoot * max(abs(third), 1.0) * l1)
+        if s.optimiser == "intentional":
+            step /= max(math.sqrt(self.mean_norm / (1.0 - s.norm_decay**tags) * self.tag_norm), 1e-8)
+        self.step_size = step
         for name, m in self.matrices.items():
             if name == "w_out" or not s.freeze_hidden:
                 m.descend(scale * (third * m.tag + m.reg), s, step)
@@ -280,6 +300,17 @@ class ReferenceNetwork:
             b = self.feedback.get(f"w_feedback_{block}" if block else "w_feedback")
             if b is not None:
                 b.add_to_tag(np.outer(layer.zbar_out[: layer.n], error), keep)
+        if self.settings.optimiser == "intentional":
+            self._measure()
+
+    def _measure(self) -> None:
+        """Norms of gradient and tag over the whole network: a running mean of the one, the last of the other."""
+        s = self.settings
+        learns = [m for name, m in self.matrices.items() if name == "w_out" or not s.freeze_hidden]
+        learns += self.feedback.values() if s.feedback == "adaptive" else []
+        norms = np.sum([m.measure(s) for m in learns], axis=0)
+        self.mean_norm += (1.0 - s.norm_decay) * (norms[0] - self.mean_norm)
+        self.tag_norm = norms[1]
 
     def _send_signals(self, error: Floats) -> None:
         """L = B error, or for lower layers of a stack L_i = scale sum_j W_ji psi_bar_j L_j from the layer above."""

@@ -25,6 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "n_adaptive": 3, "optimiser": "adam", "exact_reset": True, "rate_strength": 1.0, "rate_trace_tau": 5.0,
         "feedback": "adaptive", "refractory": 2.0, "readout": "softmax", "tag_decay": 0.9,
     },
+    "intentional": {"optimiser": "intentional", "tag_decay": 0.9, "feedback": "adaptive", "n_adaptive": 3},
     "masked": {"masks": {"w_in": np.eye(8, 4)}}, "whole_rate": {"rate_strength": 1.0, "rate_tau": float("inf")},
 }  # fmt: skip
 

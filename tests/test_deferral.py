@@ -203,6 +203,7 @@ def test_only_where_the_rule_is_linear_in_the_gradient() -> None:
         {"weight_decay": 0.1}, {"rate_strength": 1.0}, {"spike_l1": 0.1}, {"voltage_l2": 0.1}, {"exact_reset": True},
         {"freeze_hidden": True}, {"masks": {"w_in": np.ones((20, N_IN))}}, {"tag_decay": 1.0, "exact_reset": True},
         {"tag_decay": 1.0, "rate_strength": 1.0}, {"tag_decay": 1.0, "freeze_hidden": True},
+        {"optimiser": "intentional"}, {"optimiser": "intentional", "tag_decay": 1.0},
     ):  # fmt: skip
         network = Network(N_IN, n_out=N_OUT, **{**BASE, **settings})
         assert network.table[at.DEFERS] == at.NOTHING, settings

@@ -14,6 +14,7 @@ import pytest
 
 from tests.reference import ReferenceNetwork
 from threefactor import SURROGATES, Network, tick
+from threefactor import layout as at
 
 N_IN, N_OUT, TICKS = 7, 3, 60
 RTOL, STATM = 1e-12, Path("/proc/self/statm")  # second number: resident pages
@@ -31,6 +32,7 @@ THREE = {"n_hidden": (11, 10, 9), "w_in_scale": 1.2, "threshold": 0.9}
 EXACT = {"exact_reset": True}
 EVERYTHING = {**ALIF, **RATE, **EXACT, "optimiser": "adam", "refractory": 2.0, "bias": True, "masked": True}
 DIRECT = {"feedback": "random", "credit": "direct"}
+INTENT: dict[str, Any] = {"optimiser": "intentional", "learning_rate": 0.05}
 LEAN = ("plain", "three_direct", "two_lean_below_alif")
 
 # cases that learn each tick
@@ -47,6 +49,13 @@ LEARN: dict[str, dict[str, Any]] = {
     "adam": {"optimiser": "adam", "weight_decay": 0.1, "learning_rate": 0.005},
     "adam_fast_moments": {"optimiser": "adam", "beta_1": 0.0, "beta_2": 0.5, "epsilon": 1e-3},
     "obgd": {"optimiser": "obgd", "learning_rate": 1.0, "overshoot": 3.0},
+    "intentional": INTENT, "intentional_masked": {**INTENT, **ALIF, "masked": True, "bias": True, "beta_2": 0.9},
+    "intentional_frozen": {**INTENT, "freeze_hidden": True, "feedback": "adaptive"},
+    "intentional_softmax": {**INTENT, **EXACT, "readout": "softmax", "norm_decay": 0.0, "epsilon": 1e-3},
+    "three_direct_intentional": {
+        **THREE, **DIRECT, **INTENT, "feedback": "adaptive", "bias": True, "n_adaptive": (3, 0, 9), "masked": True,
+        "weight_decay": 0.1,
+    },
     "clip_value": {"clip_value": 0.01, "optimiser": "adam"}, "clip_norm": {"clip_norm": 0.2, "clip_value": 0.1, **RATE},
     "weight_bounds": {"weight_min": -0.4, "weight_max": 0.3, "weight_decay": 0.5}, "rate": RATE,
     "rate_whole": {**WHOLE, **ALIF},
@@ -81,6 +90,20 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "td": ({**ALIF, "tag_decay": 0.9}, "td"), "interval": ({"tag_decay": 1.0, **ALIF}, "interval"),
     "td_obgd": ({"tag_decay": 0.9, "optimiser": "obgd", "learning_rate": 1.0, **RATE}, "td"),
     "td_adam_stack": ({**TWO, "tag_decay": 0.9, "optimiser": "adam", "feedback": "adaptive", "credit": "direct"}, "td"),
+    "td_intentional": ({**INTENT, **ALIF, "tag_decay": 0.9}, "td"),
+    "td_intentional_no_decay": ({**INTENT, "recurrent": False, "beta_2": 0.0, "norm_decay": 0.5}, "td"),
+    "td_intentional_masked": ({**INTENT, "tag_decay": 0.8, "masked": True, "bias": True, "n_adaptive": 12}, "td"),
+    "td_intentional_frozen": ({**INTENT, "tag_decay": 0.9, "freeze_hidden": True}, "td"),
+    "td_intentional_clipped": (
+        {**INTENT, "tag_decay": 0.9, "clip_norm": 0.3, "clip_value": 0.05, "weight_min": -0.5, "weight_decay": 0.2},
+        "td",
+    ),
+    "td_intentional_stack": (
+        {**TWO, **INTENT, "tag_decay": 0.9, "feedback": "adaptive", "credit": "direct", "bias": True}, "td"
+    ),
+    "td_intentional_layerwise": ({**THREE, **INTENT, "tag_decay": 0.9, "masked": True, "n_adaptive": (0, 4, 2)}, "td"),
+    "interval_intentional": ({**INTENT, **ALIF, "tag_decay": 1.0}, "interval"),
+    "skipped_intentional": ({**INTENT, **EXACT, **ALIF}, "skip"),
     "td_frozen": ({"tag_decay": 0.9, "freeze_hidden": True, "feedback": "random"}, "td"),
     "td_clipped": ({**EVERYTHING, "tag_decay": 0.9, "clip_norm": 0.3, "weight_max": 1.0}, "td"),
     "interval_whole": ({"tag_decay": 1.0, **WHOLE, **ALIF, "optimiser": "adam", "refractory": 2.0}, "interval"),
@@ -140,10 +163,15 @@ class Sight:
                 self.same(f"regularisation {name}", network.regularisation[name], matrix.reg)
             if name in moments_1:
                 self.same(f"first moment {name}", moments_1[name], matrix.m)
+            if name in moments_2:
                 self.same(f"second moment {name}", moments_2[name], matrix.s)
                 assert network.updates[name][0] == matrix.updates
         for name, b in twin.feedback.items():
             self.same(name, network.feedback[name], b.w)
+        if network.settings.optimiser == "intentional":  # the step of other optimisers is kept only where it varies
+            self.same("mean norm", network.state[at.MEAN_NORM], twin.mean_norm)
+            self.same("tag norm", network.state[at.TAG_NORM], twin.tag_norm)
+            self.same("step size", network.state[at.STEP_SIZE], twin.step_size)
 
 
 def drive(network: Network, twin: ReferenceNetwork, flow: str, ticks: int = TICKS, lean: bool = False) -> None:

@@ -91,15 +91,20 @@ class Buffer:
 
     @property
     def moments(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Views of Adam's first and second moments, named and shaped like `weights`."""
+        """Views of Adam's first and second moments, like `weights`; the intentional step has only the second."""
         return self._matrices(at.M), self._matrices(at.S)
 
     @property
     def updates(self) -> dict[str, Ints]:
-        """Writable views, one number each, of how many updates Adam's bias correction has counted, like `weights`."""
+        """Writable views, one number each, of how many updates Adam's bias correction has counted, like `weights`.
+
+        Intentional steps count tags, once for all matrices: all these views are the same number.
+        """
         counts = {}
         for name in self.weights:
             kind, _, layer = name.removeprefix("w_").partition("_")
+            if self.settings.optimiser == "intentional":
+                kind, layer = "out", ""
             block = len(self.settings.n_hidden) if kind == "out" else int(layer or 0)
             place = at.N_SWITCHES + block * at.BLOCK + at.STEPS + (kind == "rec")
             counts[name] = self.table[place : place + 1]

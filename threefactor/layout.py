@@ -31,8 +31,9 @@ from threefactor.surrogates import SURROGATES
     ALPHA, ZETA, RHO, BETA, V_TH, V_RESET, REFRACTORY, KAPPA_OUT, ZETA_OUT, SLOPE, HEIGHT,
     RATE_STRENGTH, RATE_TARGET, RATE_DECAY, RATE_GAIN, RATE_TRACE_DECAY, RATE_TRACE_GAIN, SPIKE_L1, VOLTAGE_L2,
     LEARNING_RATE, BETA_1, BETA_2, EPSILON, OVERSHOOT, TAG_DECAY, CLIP_VALUE, CLIP_NORM, WEIGHT_MIN, WEIGHT_MAX,
-    WEIGHT_DECAY, FEEDBACK_DECAY, PER_AREA, STEP_SIZE, NORMS, NORMS_END, N_PARAMETERS,
-) = range(36)  # fmt: skip
+    WEIGHT_DECAY, FEEDBACK_DECAY, PER_AREA, STEP_SIZE, NORMS, NORMS_END, NORM_DECAY, MEAN_NORM, TAG_NORM, LIFT,
+    N_PARAMETERS,
+) = range(40)  # fmt: skip
 
 # --- switches: places in `table` -----------------------------------------------------------------------------------
 (
@@ -125,6 +126,8 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
     regularised = bool(s.rate_strength or s.spike_l1)
     if s.exact_reset or s.freeze_hidden or masked or s.voltage_l2 or (regularised and not per_sequence):
         return NOTHING
+    if s.optimiser == "intentional":
+        return NOTHING
     if s.tag_decay == 1.0:
         return SUMS
     unbounded = math.isinf(s.weight_min) and math.isinf(s.weight_max)
@@ -136,7 +139,8 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
 def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, int]]]:
     """For each region the (block, field, size) that a network of these settings needs."""
     bias, out = int(s.bias), s.n_out
-    adam, tags = s.optimiser == "adam", not s.freeze_hidden
+    adam, intentional, tags = s.optimiser == "adam", s.optimiser == "intentional", not s.freeze_hidden
+    squares, room = adam or intentional, 4 if intentional else 2
     regularised = bool(s.rate_strength or s.spike_l1 or s.voltage_l2)
     per_sequence = math.isinf(s.rate_tau) and bool(s.rate_strength or s.spike_l1)
     averaged = per_sequence or (s.rate_strength > 0.0 and s.rate_trace_tau > 0.0)
@@ -148,7 +152,7 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
         if block == 0:
             fast += [(0, INPUT, s.n_in), (0, PRE, n_pre)]
         fast += [(block, f, n) for f in (V, A, Z_PREV, WAIT, PSI, SIGNAL, RATE, RATE_SIGNAL, PSI_BAR, CURRENT, G)]
-        fast += [(block, Z, n + bias), (block, ZBAR, n_pre), (block, SCALE, 1), (block, E, 2 * n)]
+        fast += [(block, Z, n + bias), (block, ZBAR, n_pre), (block, SCALE, 1), (block, E, room * n)]
         fast += [(block, ZBAR_OUT, n + bias)] if last or s.credit == "direct" else []
         fast += [(block, ZBAR_REC, n)] if s.recurrent else []
         n_alif = s.n_adaptive[block] if s.n_adaptive else 0
@@ -164,7 +168,8 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
                 traces += [(block, RATE_TRACE + rec, square)] if averaged else []
                 tag.append((block, TAG + rec, square))
                 tag += [(block, REG + rec, square)] if regularised else []
-                lasting += [(block, M + rec, square), (block, S + rec, square)] if adam else []
+                lasting += [(block, M + rec, square)] if adam else []
+                lasting += [(block, S + rec, square)] if squares else []
             lasting += [(block, MASK + rec, square)] if masked else []
         lasting.append((block, FILTER, 3))
         if defers:
@@ -175,13 +180,16 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
             lasting.append((block, B, out * n))
             if s.feedback == "adaptive":
                 tag.append((block, B_TAG, out * n))
-                lasting += [(block, B_M, out * n), (block, B_S, out * n)] if adam else []
+                lasting += [(block, B_M, out * n)] if adam else []
+                lasting += [(block, B_S, out * n)] if squares else []
         n_pre = n + bias
     block, square = len(s.n_hidden), out * n_pre
     fast += [(block, f, out) for f in (V, Y, ERROR)] + [(block, G, n_pre)]
+    fast += [(block, E, room * n_pre)] if intentional else []
     tag.append((block, TAG, square))
     lasting.append((block, W, square))
-    lasting += [(block, M, square), (block, S, square)] if adam else []
+    lasting += [(block, M, square)] if adam else []
+    lasting += [(block, S, square)] if squares else []
     lasting += [(block, MASK, square)] if masked else []
     return {"fast": fast, "traces": traces, "tags": tag, "lasting": lasting}
 
@@ -218,7 +226,8 @@ def plan(s: NetworkSettings, masked: bool = False) -> Layout:
         N_LAYERS: n_layers, N_OUT: s.n_out, BIAS: s.bias, RECURRENT: s.recurrent, SURROGATE: SURROGATES[s.surrogate][0],
         AREA: s.normalisation == "area", EXACT_RESET: s.exact_reset, NORMALISE: s.normalise_current,
         SOFTMAX: s.readout == "softmax", FEEDBACK: ("symmetric", "random", "adaptive").index(s.feedback),
-        DIRECT: s.credit == "direct", FROZEN: s.freeze_hidden, OPTIMISER: ("sgd", "adam", "obgd").index(s.optimiser),
+        DIRECT: s.credit == "direct", FROZEN: s.freeze_hidden,
+        OPTIMISER: ("sgd", "adam", "obgd", "intentional").index(s.optimiser),
         REGULARISED: bool(s.rate_strength or s.spike_l1 or s.voltage_l2), RATE_PER_SEQUENCE: math.isinf(s.rate_tau),
         MASKED: masked, FAST: regions["fast"].start, TRACES: regions["traces"].start, TAGS: regions["tags"].start,
         LASTING: regions["lasting"].start,
@@ -251,7 +260,7 @@ def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
         BETA_2: s.beta_2, EPSILON: s.epsilon, OVERSHOOT: s.overshoot, TAG_DECAY: s.tag_decay, CLIP_VALUE: s.clip_value,
         CLIP_NORM: s.clip_norm, WEIGHT_MIN: s.weight_min, WEIGHT_MAX: s.weight_max,
         WEIGHT_DECAY: s.weight_decay,
-        FEEDBACK_DECAY: s.feedback_decay, PER_AREA: 1.0 / SURROGATES[s.surrogate][1],
+        FEEDBACK_DECAY: s.feedback_decay, PER_AREA: 1.0 / SURROGATES[s.surrogate][1], NORM_DECAY: s.norm_decay,
     }  # fmt: skip
     for place, value in parameters.items():
         state[place] = value

@@ -10,27 +10,28 @@ import numpy as np
 from threefactor._jit import kernel
 from threefactor.arrays import Array
 
-SGD, ADAM, OBGD = 0, 1, 2
+SGD, ADAM, OBGD, INTENTIONAL = 0, 1, 2, 3
 
 
 @kernel
 def descend(
     w: Array, m: Array, s: Array, tags: Array, reg: Array, g: Array, optimiser: int, third: float, scale: float,
-    step: float, beta_1: float, beta_2: float, epsilon: float, shrink: float, clip: float,
+    step: float, beta_1: float, beta_2: float, epsilon: float, lift: float, shrink: float, clip: float,
     low: float, high: float,
 ) -> None:  # fmt: skip
     """Descend along g = scale (third x tag + reg), bounded to [-clip, clip], and empty `reg`.
 
     SGD and the bounded step: w <- w - step g. Adam (Kingma & Ba 2015, arXiv:1412.6980, in the form that has epsilon
     outside the bias correction): m <- beta_1 m + (1 - beta_1) g; s <- beta_2 s + (1 - beta_2) g^2;
-    w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction.
+    w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction. Intentional (`measure_matrix`):
+    w <- w - step g / (sqrt(lift s) + epsilon), with s as the last tag left it.
 
     Parameters
     ----------
     w : (rows, columns), written
         Weights; then bounded to [low, high]. `shrink` is the share lost to decay.
     m, s : as `w` for Adam, else without rows; read and written
-        Moments.
+        Moments. The intentional step has s alone, and only reads it.
     tags, reg : (rows, columns), read; `reg` may have no rows
         What was gathered.
     g : (columns,), written
@@ -53,6 +54,9 @@ def descend(
                 m[i, j] = beta_1 * m[i, j] + rest_1 * g[j]
                 s[i, j] = beta_2 * s[i, j] + rest_2 * g[j] * g[j]
                 g[j] = m[i, j] / (np.sqrt(s[i, j]) + epsilon)
+        elif optimiser == INTENTIONAL:
+            for j in range(g.size):
+                g[j] /= np.sqrt(lift * s[i, j]) + epsilon
         for j in range(g.size):
             w[i, j] -= step * g[j] + shrink * w[i, j]
         if low > -np.inf or high < np.inf:
@@ -74,6 +78,73 @@ def overshooting_bound(third: float, l1: float, learning_rate: float, overshoot:
     Elsayed, Vasan, Mahmood 2024, arXiv:2410.14606, algorithm 3 (ObGD); `l1` is the L1 norm of the whole tag.
     """
     return learning_rate / max(1.0, learning_rate * overshoot * max(abs(third), 1.0) * l1)
+
+
+@kernel
+def intentional_step(learning_rate: float, mean_norm: float, norm_decay: float, n: int, tag_norm: float) -> float:
+    """Step size that changes the prediction by `learning_rate` times its error.
+
+    step = learning_rate / max(sqrt(mean_G / (1 - norm_decay^n) Z), 1e-8), after n = 1, 2, ... tags: G and Z are the
+    norms of gradient and tag, see `measure_matrix`, and mean_G is the running mean of G.
+    Sharifnassab, Elsayed, De Asis, Mahmood, Sutton 2026, arXiv:2604.19033.
+    """
+    return learning_rate / max(np.sqrt(mean_norm / (1.0 - norm_decay**n) * tag_norm), 1e-8)  # type: ignore[no-any-return]
+
+
+@kernel
+def measure_matrix(
+    norms: Array, s: Array, room: Array, tags: Array, traces: Array, rows: Array, columns: Array, mask: Array,
+    recurrent: bool, beta_2: float, lift: float, epsilon: float,
+) -> None:  # fmt: skip
+    """Advance the mean squares of one matrix's gradient g by a tag, and add to the norms of g and of the tags.
+
+    The gradient is g_ij = columns_j traces_ij, or rows_i columns_j where there are no traces, and 0 where there is no
+    synapse. Then::
+
+        s <- beta_2 s + (1 - beta_2) g^2 ;  r = sqrt(lift s) + epsilon ;  norms += (sum g^2 / r, sum tag^2 / r)
+
+    Parameters
+    ----------
+    norms : (2,), written
+    s, tags : (rows, columns); `s` is written
+        Mean squares, of which `lift` takes off the bias, and tags.
+    room : (4, columns), written
+        Room for g, 1 / r and the sums of each column: the compiler may not reorder a single sum, and so not vectorise.
+    traces, rows, columns : (rows, columns) or without rows, (rows,), (columns,), read
+        For hidden layers eligibility traces and learning signals; else errors and presynaptic activities.
+    mask : as `s` or without rows, read
+        Connectivity; a `recurrent` matrix has no autapses either.
+    """
+    one = norms.dtype.type(1)
+    rest, n = one - beta_2, room.shape[1]
+    for j in range(n):
+        room[2, j] = 0
+        room[3, j] = 0
+    for i in range(s.shape[0]):
+        if traces.shape[0] > 0:
+            for j in range(n):
+                room[0, j] = columns[j] * traces[i, j]
+        else:
+            amount = rows[i]
+            for j in range(n):
+                room[0, j] = amount * columns[j]
+        if mask.shape[0] > 0:
+            for j in range(n):
+                room[0, j] *= mask[i, j]
+        if recurrent:
+            room[0, i] = 0
+        for j in range(n):
+            room[0, j] *= room[0, j]
+            s[i, j] = beta_2 * s[i, j] + rest * room[0, j]
+        for j in range(n):
+            room[1, j] = one / (np.sqrt(lift * s[i, j]) + epsilon)
+        for j in range(n):
+            room[2, j] += room[0, j] * room[1, j]
+        for j in range(n):
+            room[3, j] += tags[i, j] * tags[i, j] * room[1, j]
+    for j in range(n):
+        norms[0] += room[2, j]
+        norms[1] += room[3, j]
 
 
 @kernel

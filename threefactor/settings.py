@@ -76,12 +76,16 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         weights, or straight from the error through feedback weights of their own.
     freeze_hidden : bool
         Only the readout learns: the control of every learning claim.
-    optimiser : {"sgd", "adam", "obgd"}
-        Plain step, Adam, or the overshooting-bounded step of Elsayed et al. 2024.
+    optimiser : {"sgd", "adam", "obgd", "intentional"}
+        Plain step, Adam, the overshooting-bounded step of Elsayed et al. 2024, or the intentional one of Sharifnassab
+        et al. 2026 (arXiv:2604.19033), made for TD errors; this one takes no regularisers.
     learning_rate, beta_1, beta_2, epsilon : float
-        Of the optimiser; `epsilon` stands outside Adam's bias correction.
+        Of the optimiser; `epsilon` stands outside Adam's bias correction. For the intentional step the learning rate is
+        the share of the error by which an update is to change the prediction, and there is no `beta_1`.
     overshoot : float
         kappa of the overshooting bound.
+    norm_decay : float
+        Of the running mean of the gradient's norm that the intentional step divides by.
     tag_decay : float
         Decay of the gradient's tag from tick to tick: discount x trace decay for a TD error; 1 sums.
     clip_value, clip_norm : float
@@ -133,12 +137,13 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     feedback: Literal["symmetric", "random", "adaptive"] = "symmetric"
     credit: Literal["layerwise", "direct"] = "layerwise"
     freeze_hidden: bool = False
-    optimiser: Literal["sgd", "adam", "obgd"] = "sgd"
+    optimiser: Literal["sgd", "adam", "obgd", "intentional"] = "sgd"
     learning_rate: NonNegative = 1e-3
     beta_1: Fraction = 0.9
     beta_2: Fraction = 0.999
     epsilon: Positive = 1e-8
     overshoot: Positive = 2.0
+    norm_decay: Fraction = 0.999
     tag_decay: Fraction = 0.0
     clip_value: Positive = math.inf
     clip_norm: Positive = math.inf
@@ -178,6 +183,25 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         if not self.weight_min < self.weight_max:
             raise ValueError(f"weight_min {self.weight_min} must be below weight_max {self.weight_max}.")
         check_finite(self, MAY_BE_INFINITE)
+        if self.optimiser == "intentional":
+            self._check_intentional()
+
+    def _check_intentional(self) -> None:
+        """Refuse what would divide by zero.
+
+        What a silent network's regularisers gather is all its gradient, and the step that suits no gradient is huge.
+        """
+        for name in ("rate_strength", "spike_l1", "voltage_l2"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)} with optimiser 'intentional', which takes no regularisers; "
+                    f"set {name}=0 or take another optimiser."
+                )
+        for name in ("beta_2", "norm_decay"):
+            if np.dtype(self.dtype).type(getattr(self, name)) == 1.0:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; optimiser 'intentional' needs it below 1 in {self.dtype}."
+                )
 
 
 def _native(value: Any) -> Any:
