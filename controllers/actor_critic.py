@@ -55,30 +55,43 @@ class ActorCritic:
         s = self.settings = build(ActorCriticSettings, **settings)
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         shared: dict[str, Any] = {
-            "n_in": self.n_observation, "n_hidden": s.n_hidden, "n_adaptive": round(s.adaptive_share * s.n_hidden),
+            "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
+            "n_adaptive": round(s.adaptive_share * s.n_hidden),
             "recurrent": s.recurrent, "bias": True, "tau_m": tau_of(s.membrane_decay),
             "tau_out": tau_of(s.readout_decay), "tau_adaptation": tau_of(s.adaptation_decay),
             "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
             "normalisation": s.normalisation,
-            "optimiser": s.optimiser, "learning_rate": s.learning_rate, "freeze_hidden": s.freeze_hidden,
+            "optimiser": s.optimiser, "freeze_hidden": s.freeze_hidden,
             "w_out_scale": 0.0, "dtype": s.dtype,
         }  # fmt: skip
-        self.actor = Network(n_out=self.actions.n_readout, overshoot=s.actor_overshoot, seed=2 * self.seed, **shared)
-        self.critic = Network(n_out=1, overshoot=s.critic_overshoot, seed=2 * self.seed + 1, **shared)
+        self.actor = Network(
+            n_out=self.actions.n_readout, learning_rate=s.actor_rate, overshoot=s.actor_overshoot, seed=2 * self.seed,
+            **shared,
+        )  # fmt: skip
+        self.critic = Network(
+            n_out=1, learning_rate=s.critic_rate, overshoot=s.critic_overshoot, seed=2 * self.seed + 1, **shared
+        )
+        for network in (self.actor, self.critic):
+            network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
         self.schedule = SlopeSchedule(s.slope_schedule)
         self._rng = np.random.default_rng(self.seed)
         actions = self.actions
-        self._sizes = np.array([self.n_observation, actions.n_action, actions.n_noise, actions.kind], dtype=np.int64)
-        self._memory = np.zeros(compiled.N_NUMBERS + 3 * self.n_observation + 2 * actions.n_action + actions.n_noise)
+        sizes = (self.n_observation, actions.n_action, actions.n_noise, actions.kind, s.n_fields, s.warm_ticks)
+        self._sizes = np.array(sizes, dtype=np.int64)
+        self._memory = np.zeros(compiled.memory_size(self._sizes))
         for place, value in {
             compiled.DISCOUNT: s.discount, compiled.TRACE_DECAY: s.trace_decay, compiled.ENTROPY: s.entropy,
             compiled.SIGMA_FLOOR: 1e-3, compiled.OBSERVATION_LIMIT: 10.0, compiled.SCALE_REWARDS: s.scale_rewards,
             compiled.NORMALISE: s.normalise_observations, compiled.KEEP_STATE: s.keep_state, compiled.REWARD_SCALE: 1.0,
+            compiled.BASELINE_RATE: s.baseline_rate, compiled.NOISE_CORRELATION: s.noise_correlation,
+            compiled.NOVELTY: s.novelty, compiled.DEVIATION_BIAS: s.deviation_bias,
+            compiled.NORMALISE_ERROR: s.optimiser == "intentional",
         }.items():  # fmt: skip
             self._memory[place] = value
         self._cut_views()
         self._compile()
+        self.actions.draw(self._rng, compiled.noise_of(self._memory, self._sizes, 0))
         self.actions.draw(self._rng, self._noise)  # random numbers are drawn ahead, so that a refused call draws none
 
     @classmethod
@@ -104,10 +117,10 @@ class ActorCritic:
     def _cut_views(self) -> None:
         self._given = np.zeros(self.n_observation)
         self._action = compiled.action_of(self._memory, self._sizes)
-        self._noise = compiled.noise_of(self._memory, self._sizes)
+        self._noise = compiled.noise_of(self._memory, self._sizes, 1)
         self._nets = (self.actor.state, self.actor.table, self.critic.state, self.critic.table)
         self._rest = self.actor.fast.copy()
-        self._acting = self._rest.copy()
+        self._acting, self._acting_ticks = self._rest.copy(), 0
         self._begun = False
 
     # --- in the loop ------------------------------------------------------------------------------------------------
@@ -144,23 +157,24 @@ class ActorCritic:
         """Greedy action; learns nothing. `reset` starts a new greedy episode."""
         kept = self._memory.copy()
         fast, table = self.actor.fast, self.actor.table
-        pending, ticks = table[at.PENDING], table[at.TICKS]
+        pending, ticks, defers = table[at.PENDING], table[at.TICKS], table[at.DEFERS]
         saved = fast.copy()
         fast[:] = self._acting
         try:
             self._look(observation)
-            table[at.PENDING] = 0
+            table[at.PENDING], table[at.TICKS] = 0, self._acting_ticks
+            table[at.DEFERS] = at.NOTHING  # rows of traces that wait are none of its business
             self._drive(compiled.ACT)
-            self._acting[:] = fast
+            self._acting[:], self._acting_ticks = fast, int(table[at.TICKS])
             return self.actions.decode(self._action)
         finally:
             fast[:] = saved
-            table[at.PENDING], table[at.TICKS] = pending, ticks
+            table[at.PENDING], table[at.TICKS], table[at.DEFERS] = pending, ticks, defers
             self._memory[:] = kept
 
     def reset(self) -> None:
         """Put the neurons that `act` uses to rest; what is being learnt goes on untouched."""
-        self._acting[:] = self._rest
+        self._acting[:], self._acting_ticks = self._rest, 0
 
     # --- what may be read -------------------------------------------------------------------------------------------
 
@@ -234,7 +248,7 @@ class ActorCritic:
     def _about(self) -> dict[str, Any]:
         return {
             "n_observation": self.n_observation, "action_space": self.actions.about(), "seed": self.seed,
-            "begun": self._begun, "settings": msgspec.to_builtins(self.settings),
+            "begun": self._begun, "acting_ticks": self._acting_ticks, "settings": msgspec.to_builtins(self.settings),
             "random": self._rng.bit_generator.state,
         }  # fmt: skip
 
@@ -244,7 +258,7 @@ class ActorCritic:
         for name, array in (("memory", self._memory), ("acting", self._acting), ("schedule", self.schedule.state)):
             restore(array, arrays, name)
         self._rng.bit_generator.state = about["random"]
-        self._begun = bool(about["begun"])
+        self._begun, self._acting_ticks = bool(about["begun"]), int(about["acting_ticks"])
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from controllers.cloner_settings import ClonerSettings
+from controllers.encoding import LARGE
 from controllers.normalisation import observe, standardise
 from controllers.policies import CATEGORICAL
 from controllers.settings import tau_of
 from controllers.spaces import Actions, flat_size
-from controllers.transition import LARGE
 from threefactor import Network, SlopeSchedule
 from threefactor.arrays import Array
 from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint

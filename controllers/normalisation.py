@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from controllers.encoding import LARGE
 from threefactor._jit import kernel
 from threefactor.arrays import Array
 
@@ -16,9 +17,10 @@ from threefactor.arrays import Array
 def observe(mean: Array, squares: Array, count: float, x: Array) -> None:
     """Take one more sample into the mean and the summed squared deviations; `count` includes it."""
     for i in range(x.size):
-        off = x[i] - mean[i]
+        value = min(max(x[i], -LARGE), LARGE)  # its square must be finite, too
+        off = value - mean[i]
         mean[i] += off / count
-        squares[i] += off * (x[i] - mean[i])
+        squares[i] += off * (value - mean[i])
 
 
 @kernel

@@ -16,12 +16,19 @@ CATEGORICAL, GAUSSIAN = 0, 1
 
 
 @kernel
+def colour(noise: Array, fresh: Array, correlation: float) -> None:
+    """Standard normal noise that keeps a share of itself: noise <- c noise + sqrt(1 - c^2) fresh."""
+    for k in range(noise.size):
+        noise[k] = correlation * noise[k] + math.sqrt(1.0 - correlation * correlation) * fresh[k]
+
+
+@kernel
 def draw_categorical(p: Array, noise: float) -> int:
-    """Index k with probability p_k, from `noise` uniform in [0, 1)."""
-    total = 0.0
+    """Index k with probability p_k, from standard normal `noise`: alike noise draws alike actions."""
+    uniform, total = 0.5 * (1.0 + math.erf(noise / math.sqrt(2.0))), 0.0
     for k in range(p.size):
         total += p[k]
-        if noise < total:
+        if uniform < total:
             return k
     return p.size - 1
 
@@ -44,15 +51,15 @@ def deviation(x: float, floor: float) -> float:
 
 
 @kernel
-def draw_gaussian(action: Array, y: Array, noise: Array, floor: float) -> None:
-    """Action = mu + sigma noise; `y` holds the means and then what `deviation` turns into sigma."""
+def draw_gaussian(action: Array, y: Array, noise: Array, floor: float, bias: float) -> None:
+    """Action = mu + sigma noise; `y` holds the means and then what, plus `bias`, `deviation` turns into sigma."""
     n = action.size
     for k in range(n):
-        action[k] = y[k] + deviation(y[n + k], floor) * noise[k]
+        action[k] = y[k] + deviation(bias + y[n + k], floor) * noise[k]
 
 
 @kernel
-def gaussian_error(error: Array, y: Array, noise: Array, floor: float, entropy: float) -> None:
+def gaussian_error(error: Array, y: Array, noise: Array, floor: float, bias: float, entropy: float) -> None:
     """Minus the gradient of log N(action; mu, sigma) with respect to `y`, and of an entropy bonus.
 
     With u = (action - mu) / sigma = `noise`: d/dmu = u / sigma, d/dsigma = (u^2 - 1) / sigma; the entropy is
@@ -60,7 +67,7 @@ def gaussian_error(error: Array, y: Array, noise: Array, floor: float, entropy: 
     """
     n = noise.size
     for k in range(n):
-        sigma = deviation(y[n + k], floor)
-        slope = 1.0 / (1.0 + math.exp(-y[n + k]))
+        sigma = deviation(bias + y[n + k], floor)
+        slope = 1.0 / (1.0 + math.exp(-bias - y[n + k]))
         error[k] = -noise[k] / sigma
         error[n + k] = -(noise[k] * noise[k] - 1.0 + entropy) * slope / sigma

@@ -19,17 +19,31 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     ----------
     n_hidden : int
         Neurons of the actor's, and as many of the critic's, population.
+    n_fields : int
+        Receptive fields of each entry of the observation, which the network sees beside the entry itself.
     discount, trace_decay : float
         gamma and lambda: what a tag keeps from one transition to the next is their product.
-    optimiser : {"obgd", "sgd", "adam"}
-        How a TD error becomes a step; only obgd bounds it.
-    learning_rate, actor_overshoot, critic_overshoot : float
-        Largest step, and kappa of the overshooting bound of either network. Both are needed: the bound alone makes
-        every step equally long, however small the gradient, and then what was learnt drifts.
+    optimiser : {"intentional", "obgd", "sgd", "adam"}
+        How a TD error becomes a step. intentional: `critic_rate` is the share of the TD error by which a step is meant
+        to change the value, `actor_rate` the change of an action's log-probability at a TD error of usual size.
+    actor_rate, critic_rate : float
+        Learning rates of the two networks.
+    actor_overshoot, critic_overshoot : float
+        kappa of the overshooting bound of either network, for obgd.
+    baseline_rate : float
+        Share of each TD error that goes into an offset of all values at once.
     entropy : float
         Weight of the entropy bonus.
+    novelty : float
+        Weight of the bonus for observations whose receptive fields were rarely visited, in units of scaled reward.
+    noise_correlation : float
+        What exploration noise keeps from one action to the next; each single action is drawn from the policy.
+    deviation_bias : float
+        Before learning, the deviation of a Gaussian policy is softplus of this, in units of half the action's range.
     membrane_decay, readout_decay : float
         What membrane and readout keep from one environment step to the next; time is counted in such steps.
+    warm_ticks : int
+        Ticks that the neurons see the first observation of an episode before the first action.
     slope, height, surrogate, normalisation
         Of the surrogate derivative, see `threefactor.surrogates`; thresholds are 1.
     slope_schedule : ScheduleSettings
@@ -50,16 +64,23 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Precision of the networks.
     """
 
-    n_hidden: Annotated[int, Meta(ge=1)] = 256
+    n_hidden: Annotated[int, Meta(ge=1)] = 128
+    n_fields: Annotated[int, Meta(ge=0)] = 12
     discount: Fraction = 0.99
     trace_decay: Fraction = 0.8
-    optimiser: Literal["obgd", "sgd", "adam"] = "obgd"
-    learning_rate: Positive = 0.005
+    optimiser: Literal["intentional", "obgd", "sgd", "adam"] = "intentional"
+    actor_rate: Positive = 0.03
+    critic_rate: Positive = 0.2
     actor_overshoot: Positive = 5.0
     critic_overshoot: Positive = 3.0
-    entropy: NonNegative = 0.003
+    baseline_rate: Fraction = 0.5
+    entropy: NonNegative = 0.01
+    novelty: NonNegative = 0.5
+    noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
+    deviation_bias: float = 2.0
     membrane_decay: Fraction = 0.5
     readout_decay: Fraction = 0.4
+    warm_ticks: Annotated[int, Meta(ge=1)] = 8
     surrogate: str = "piecewise_linear"
     slope: Positive = 1.0
     height: Positive = 0.2

@@ -61,11 +61,8 @@ class Actions:
             raise ValueError(f"action space is {space}; this agent takes Discrete or Box with finite bounds.")
 
     def draw(self, rng: np.random.Generator, noise: Array) -> None:
-        """Fill `noise` with what the policy needs for one action: a uniform number, or normal ones."""
-        if self.kind == CATEGORICAL:
-            noise[0] = rng.random()
-        else:
-            rng.standard_normal(out=noise)
+        """Fill `noise` with the standard normal numbers that the policy needs for one action."""
+        rng.standard_normal(out=noise)
 
     def decode(self, action: Array) -> Any:
         """Action of the environment's space."""

@@ -2,16 +2,19 @@
 
 Reward-based e-prop: Bellec et al. 2020, Nat. Commun. 11:3625, equations 28 to 36. The TD error multiplies tags that
 were laid before it, so learning is causal; nothing but the two networks and the vector `memory` is kept.
+Clipping and normalisation of the TD error: Sharifnassab et al. 2026, arXiv:2604.19033.
 """
 
 from __future__ import annotations
 
 import math
 
-from controllers.normalisation import observe, standardise
+from controllers.encoding import encode, novelty
+from controllers.normalisation import observe
 from controllers.policies import (
     CATEGORICAL,
     categorical_error,
+    colour,
     draw_categorical,
     draw_gaussian,
     gaussian_error,
@@ -28,12 +31,14 @@ from threefactor.readouts import softmax
 (
     COUNT, RETURN, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, VALUE, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY,
     SIGMA_FLOOR, OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, EPISODE_RETURN,
-    MEAN_TD_ERROR, MEAN_RATE, STEPS, N_NUMBERS,
-) = range(21)  # fmt: skip
+    MEAN_TD_ERROR, MEAN_RATE, STEPS, BASELINE, BASELINE_RATE, NOISE_CORRELATION, NOVELTY, DEVIATION_BIAS,
+    NORMALISE_ERROR, ERRORS, ERROR_SQUARE, ERROR_SIZE, N_NUMBERS,
+) = range(30)  # fmt: skip
 # Places in `sizes`
-N_OBSERVATION, N_ACTION, N_NOISE, KIND, N_SIZES = range(5)
+N_OBSERVATION, N_ACTION, N_NOISE, KIND, N_FIELDS, WARM_TICKS, N_SIZES = range(7)
 
-LARGE = 1e30
+KEPT_OF_ERRORS, CLIP_ERRORS, LEAST_SIZE = 0.9998, 20.0, 0.1  # running size of the TD error, bound in it, its floor
+LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
 BEGIN, STEP, ACT = 0, 1, 2  # commands
 DONE, BAD_OBSERVATION, BAD_REWARD = 0, 1, 2  # answers; unless DONE nothing was changed
 
@@ -60,23 +65,34 @@ def probabilities_of(memory: Array, sizes: Ints) -> Array:
 
 
 @kernel
-def noise_of(memory: Array, sizes: Ints) -> Array:
-    """View of the random numbers of this step."""
-    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + 2 * sizes[N_ACTION]
+def noise_of(memory: Array, sizes: Ints, which: int) -> Array:
+    """View of the exploration noise (0), or of the random numbers that this step draws it from (1)."""
+    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + 2 * sizes[N_ACTION] + which * sizes[N_NOISE]
     return memory[start : start + sizes[N_NOISE]]
+
+
+@kernel
+def visits_of(memory: Array, sizes: Ints) -> Array:
+    """View of how often each receptive field was visited, (observation, fields)."""
+    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + 2 * sizes[N_ACTION] + 2 * sizes[N_NOISE]
+    stop = start + sizes[N_OBSERVATION] * sizes[N_FIELDS]
+    return memory[start:stop].reshape(sizes[N_OBSERVATION], sizes[N_FIELDS])
+
+
+def memory_size(sizes: Ints) -> int:
+    """Entries of `memory`."""
+    n, fields = int(sizes[N_OBSERVATION]), int(sizes[N_FIELDS])
+    return N_NUMBERS + (3 + fields) * n + 2 * int(sizes[N_ACTION]) + 2 * int(sizes[N_NOISE])
 
 
 @kernel
 def present(state: Array, table: Ints, memory: Array, sizes: Ints) -> None:
     """Write the present observation, standardised if so wished, where a network takes its input from."""
-    x = observation_of(memory, sizes, 0)
-    slot = vector(state, table, 0, at.INPUT)
-    if memory[NORMALISE] > 0.0:
-        mean, squares = observation_of(memory, sizes, 1), observation_of(memory, sizes, 2)
-        standardise(slot, x, mean, squares, memory[COUNT], memory[OBSERVATION_LIMIT])
-    else:
-        for i in range(x.size):  # what is finite in double precision must be so in single, too
-            slot[i] = min(max(x[i], -LARGE), LARGE)
+    count = memory[COUNT] if memory[NORMALISE] > 0.0 else 0.0
+    encode(
+        vector(state, table, 0, at.INPUT), observation_of(memory, sizes, 0), observation_of(memory, sizes, 1),
+        observation_of(memory, sizes, 2), count, memory[OBSERVATION_LIMIT], sizes[N_FIELDS],
+    )  # fmt: skip
 
 
 @kernel
@@ -88,7 +104,9 @@ def readout(state: Array, table: Ints, which: int) -> Array:
 @kernel
 def choose(state: Array, table: Ints, memory: Array, sizes: Ints, greedy: bool) -> None:
     """Write the action that the actor's readout asks for."""
-    y, action, noise = readout(state, table, at.Y), action_of(memory, sizes), noise_of(memory, sizes)
+    y, action, noise = readout(state, table, at.Y), action_of(memory, sizes), noise_of(memory, sizes, 0)
+    if not greedy:
+        colour(noise, noise_of(memory, sizes, 1), memory[NOISE_CORRELATION])
     if sizes[KIND] == CATEGORICAL:
         p = probabilities_of(memory, sizes)
         softmax(p, y)
@@ -103,23 +121,17 @@ def choose(state: Array, table: Ints, memory: Array, sizes: Ints, greedy: bool) 
         for k in range(action.size):
             action[k] = y[k]
     else:
-        draw_gaussian(action, y, noise, memory[SIGMA_FLOOR])
+        draw_gaussian(action, y, noise, memory[SIGMA_FLOOR], memory[DEVIATION_BIAS])
 
 
 @kernel
-def choose_and_blame(
-    actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints
-) -> None:
-    """Choose an action in the state just seen, and write the errors that credit value and action to the synapses."""
-    choose(actor, actor_table, memory, sizes, False)
-    memory[VALUE] = readout(critic, critic_table, at.Y)[0]
-    readout(critic, critic_table, at.ERROR)[0] = -1.0
-    error, y = readout(actor, actor_table, at.ERROR), readout(actor, actor_table, at.Y)
+def blame(state: Array, table: Ints, memory: Array, sizes: Ints, entropy: float) -> None:
+    """Write the error that credits the last action to the actor's synapses, and an entropy bonus."""
+    error, y = readout(state, table, at.ERROR), readout(state, table, at.Y)
     if sizes[KIND] == CATEGORICAL:
-        chosen = int(action_of(memory, sizes)[0])
-        categorical_error(error, probabilities_of(memory, sizes), chosen, memory[ENTROPY])
+        categorical_error(error, probabilities_of(memory, sizes), int(action_of(memory, sizes)[0]), entropy)
     else:
-        gaussian_error(error, y, noise_of(memory, sizes), memory[SIGMA_FLOOR], memory[ENTROPY])
+        gaussian_error(error, y, noise_of(memory, sizes, 0), memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], entropy)
 
 
 @kernel
@@ -148,14 +160,32 @@ def scaled(memory: Array, reward: float, terminated: bool) -> float:
 
 
 @kernel
-def td_error(memory: Array, reward: float, value_after: float, terminated: bool) -> float:
-    """R + discount V' - V with the scaled reward, and the statistics that go with it."""
-    delta = scaled(memory, reward, terminated) + memory[DISCOUNT] * value_after - memory[VALUE]
+def td_error(memory: Array, reward: float, bonus: float, value_after: float, terminated: bool) -> float:
+    """R + bonus + discount V' - V with the scaled reward, and the statistics that go with it."""
+    delta = scaled(memory, reward, terminated) + bonus + memory[DISCOUNT] * value_after - memory[VALUE]
     memory[TD_ERROR] = delta
     memory[EPISODE_RETURN] += reward
     memory[STEPS] += 1.0
     memory[MEAN_TD_ERROR] += 0.01 * (abs(delta) - memory[MEAN_TD_ERROR])
     return delta  # type: ignore[no-any-return]
+
+
+@kernel
+def clipped(memory: Array, delta: float) -> float:
+    """TD error within 20 times its running root mean square, whose running size goes on in ERROR_SIZE."""
+    memory[ERRORS] += 1.0
+    memory[ERROR_SQUARE] = KEPT_OF_ERRORS * memory[ERROR_SQUARE] + (1.0 - KEPT_OF_ERRORS) * delta * delta
+    seen = 1.0 - KEPT_OF_ERRORS ** memory[ERRORS]
+    bound = CLIP_ERRORS * math.sqrt(memory[ERROR_SQUARE] / seen)
+    delta = min(max(delta, -bound), bound)
+    memory[ERROR_SIZE] = KEPT_OF_ERRORS * memory[ERROR_SIZE] + (1.0 - KEPT_OF_ERRORS) * abs(delta)
+    return delta
+
+
+@kernel
+def usual_size(memory: Array) -> float:
+    """Running size of the clipped TD error."""
+    return max(memory[ERROR_SIZE] / (1.0 - KEPT_OF_ERRORS ** memory[ERRORS]), LEAST_SIZE)  # type: ignore[no-any-return]
 
 
 @kernel
@@ -181,7 +211,11 @@ def drive(
         return BAD_REWARD
     if not all_finite(given):
         return BAD_OBSERVATION
+    reward = min(max(reward, -LARGEST_REWARD), LARGEST_REWARD)
     copy(observation_of(memory, sizes, 0), given)
+    ticks = 1
+    if command == ACT and actor_table[at.TICKS] == 0:
+        ticks = sizes[WARM_TICKS]
     # `tick.run` is called from here alone: the compiler works through a copy of it for each function that calls it
     if command == BEGIN:
         memory[RETURN] = memory[EPISODE_RETURN] = 0.0
@@ -190,26 +224,47 @@ def drive(
         if memory[KEEP_STATE] == 0.0:
             tick.run(actor, actor_table, tick.RESET, 0.0)
             tick.run(critic, critic_table, tick.RESET, 0.0)
+            ticks = sizes[WARM_TICKS]  # from rest to where the neurons would be, had they seen this all the time
+    if command == STEP:
+        readout(critic, critic_table, at.ERROR)[0] = -1.0
+        tick.run(critic, critic_table, tick.TAG, memory[DISCOUNT] * memory[TRACE_DECAY])
     if command != ACT and not terminated:
         memory[COUNT] += 1.0
         observe(observation_of(memory, sizes, 1), observation_of(memory, sizes, 2), memory[COUNT], given)
         present(critic, critic_table, memory, sizes)
-        tick.run(critic, critic_table, tick.FORWARD, 0.0)
+        for k in range(ticks):
+            if k > 0:
+                tick.run(critic, critic_table, tick.SKIP, 0.0)
+            tick.run(critic, critic_table, tick.FORWARD, 0.0)
+    delta = 0.0
+    if command == STEP:  # only termination makes the next state worthless; a truncated episode bootstraps from it
+        value_after = bonus = 0.0
+        if not terminated:
+            value_after = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
+            fields = vector(critic, critic_table, 0, at.INPUT)
+            bonus = memory[NOVELTY] * novelty(visits_of(memory, sizes), fields)
+        delta = td_error(memory, reward, bonus, value_after, terminated)
+        # what is tagged for entropy will be multiplied by this TD error: its sign makes a bonus of it in any case
+        blame(actor, actor_table, memory, sizes, math.copysign(memory[ENTROPY], delta))
+        tick.run(actor, actor_table, tick.TAG, memory[DISCOUNT] * memory[TRACE_DECAY])
+        size = 1.0
+        if memory[NORMALISE_ERROR] > 0.0:
+            delta = clipped(memory, delta)
+            size = usual_size(memory)
+        tick.run(actor, actor_table, tick.UPDATE, delta / size)
+        tick.run(critic, critic_table, tick.UPDATE, delta)
     if not terminated:
         present(actor, actor_table, memory, sizes)
-        tick.run(actor, actor_table, tick.FORWARD, 0.0)
+        for k in range(ticks):
+            if k > 0:
+                tick.run(actor, actor_table, tick.SKIP, 0.0)
+            tick.run(actor, actor_table, tick.FORWARD, 0.0)
     if command == ACT:
         choose(actor, actor_table, memory, sizes, True)
         return DONE
-    if command == STEP:  # only termination makes the next state worthless; a truncated episode bootstraps from it
-        value_after = 0.0 if terminated else readout(critic, critic_table, at.Y)[0]
-        delta = td_error(memory, reward, value_after, terminated)
-        tick.run(actor, actor_table, tick.UPDATE, delta)
-        tick.run(critic, critic_table, tick.UPDATE, delta)
     if not (terminated or truncated):
         watch_rate(actor, actor_table, memory)
-        choose_and_blame(actor, actor_table, critic, critic_table, memory, sizes)
-        decay = memory[DISCOUNT] * memory[TRACE_DECAY]
-        tick.run(actor, actor_table, tick.TAG, decay)
-        tick.run(critic, critic_table, tick.TAG, decay)
+        choose(actor, actor_table, memory, sizes, False)
+        memory[VALUE] = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
+    memory[BASELINE] += memory[BASELINE_RATE] * delta
     return DONE

@@ -2,7 +2,7 @@
 
 `threefactor.preset` has a steep surrogate for supervised learning, a shallow one for reinforcement, and for unknown
 tasks a slope that follows the score through the range that it finds by itself. Each preset is tried on each of the
-three tasks of `demos.slope_learning`, with Adam (reinforcement: the bounded step) at one learning rate, beside the
+three tasks of `demos.slope_learning`, with Adam (reinforcement: the intentional step) at one learning rate, beside the
 network whose hidden layer is frozen.
 """
 
@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.progress import track
 
 from demos.results import RESULTS, interquartile_mean, interval, write_table
-from demos.slope_learning import HEIGHT, LEARN, RATES, TARGETS
+from demos.slope_learning import HEIGHT, LEARN, TARGETS, TASKS
 from threefactor import preset
 from threefactor.pictures import BLUE, GREY, RED, new_figure, running_mean, save_figure
 
 PRESETS = ("supervised", "reinforcement", "unknown", "frozen")
 COLOURS = dict(zip(PRESETS, (BLUE, RED, "#4f9d69", GREY), strict=True))
-OPTIMISERS = {"supervised": "adam", "cloning": "adam", "reinforcement": "obgd"}
+OPTIMISERS = {"supervised": "adam", "cloning": "adam", "reinforcement": "intentional"}
 
 
 def study(job: tuple[str, str, int, float]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def study(job: tuple[str, str, int, float]) -> dict[str, Any]:
     common = {"normalisation": chosen["normalisation"], "height": HEIGHT[task], "freeze_hidden": name == "frozen"}
     schedule = chosen["slope_schedule"]
     rule = {"rule": schedule.rule, "slope": schedule.slope}
-    ends, scores, *greedy = LEARN[task](optimiser, common, rule, RATES[optimiser][1], seed, size)
+    ends, scores, *greedy = LEARN[task](optimiser, common, rule, TASKS[task][optimiser][1], seed, size)
     return {
         "task": task, "preset": name, "seed": seed,
         "score": round(greedy[0] if greedy else float(np.mean(scores[-max(len(scores) // 5, 1) :])), 4),

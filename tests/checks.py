@@ -269,25 +269,6 @@ def check_step_needs_a_beginning(make: Make) -> None:
             controller.step(observation_at(controller, 2), 0.0, False, False)
 
 
-# --- critics ---------------------------------------------------------------------------------------------------------
-
-
-def check_truncation_bootstraps_and_termination_does_not(make: Make) -> None:
-    """At a reward of 0 the TD error is -V at termination; at truncation and amid an episode discount V' - V."""
-    controller = make(0)
-    play(controller, range(300))
-    play(controller, range(1))
-    value, discount = float(controller.critic.y[0]), controller.settings.discount
-    twins = terminated, truncated, going_on = [pickle.loads(pickle.dumps(controller)) for _ in range(3)]
-    for twin, end in zip(twins, ((True, False), (False, True), (False, False)), strict=True):
-        twin.step(observation_at(controller, 2), 0.0, *end)
-    next_value = float(truncated.critic.y[0])
-    assert min(abs(value), abs(next_value)) > 1e-3, "the values are too small to be missed"
-    assert terminated.td_error == pytest.approx(-value, rel=1e-12)
-    assert truncated.td_error == pytest.approx(discount * next_value - value, rel=1e-12)
-    assert going_on.td_error == truncated.td_error
-
-
 CONTROLLER_CHECKS: tuple[Callable[[Make], None], ...] = (
     check_acts_before_learning, check_every_action_is_of_the_space, check_leaves_its_inputs_alone,
     check_accepts_what_is_like_an_array, check_seed_decides_the_run, check_goes_on_after_loading,
@@ -296,5 +277,3 @@ CONTROLLER_CHECKS: tuple[Callable[[Make], None], ...] = (
     check_act_refuses_observations_that_are_not_finite, check_rewards_that_are_not_finite_are_refused,
     check_wrong_shapes_are_refused, check_step_needs_a_beginning,
 )  # fmt: skip
-CRITIC_CHECKS = (check_truncation_bootstraps_and_termination_does_not,)
-CHECKS = (*CONTROLLER_CHECKS, *CRITIC_CHECKS)

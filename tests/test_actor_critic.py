@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import pickle
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
-import msgspec
 import numpy as np
-import numpy.typing as npt
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
 
 from controllers import ActorCritic
 from controllers import transition as compiled
-from tests.checks import CHECKS, Make, ends_at, observation_at, play
-from tests.reference import ReferenceNetwork
+from tests.checks import CONTROLLER_CHECKS, Make, ends_at, observation_at, play
+from tests.reference_agent import Twin, novelty
+from threefactor import layout as at
 from threefactor import tick
+from threefactor.layout import vector
 
-Floats = npt.NDArray[np.float64]
 DISCRETE, BOX = Discrete(3), Box(np.array([-2.0, 0.5]), np.array([1.0, 0.75]), dtype=np.float64)
 SMALL: dict[str, Any] = {"n_hidden": 24}
 MEMORY = {"recurrent": True, "adaptive_share": 0.5}
@@ -28,6 +29,8 @@ VARIANTS: dict[str, tuple[gym.Space[Any], dict[str, Any]]] = {
     "box_float64": (BOX, {"dtype": "float64"}), "keeping_state": (DISCRETE, {**MEMORY, "keep_state": True}),
     "scheduled": (DISCRETE, {"slope_schedule": {"rule": "self_ranging", "slope_max": 20.0}}),
     "raw": (DISCRETE, {"normalise_observations": False, "scale_rewards": False}),
+    "obgd": (BOX, {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02}),
+    "sgd": (DISCRETE, {"optimiser": "sgd", "actor_rate": 0.001, "critic_rate": 0.002, "n_fields": 0, "warm_ticks": 4}),
 }  # fmt: skip
 
 
@@ -38,10 +41,30 @@ def maker(name: str) -> Make:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+@pytest.mark.parametrize("check", CONTROLLER_CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
 def test_shared_check(check: Callable[[Make], None], variant: str) -> None:
     """The actor-critic passes the checks that every controller must pass."""
     check(maker(variant))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_truncation_bootstraps_and_termination_does_not(variant: str) -> None:
+    """At a reward of 0 the TD error is -V at termination; at truncation and amid an episode bonus + discount V' - V."""
+    agent = maker(variant)(0)
+    play(agent, range(300))
+    agent.begin(observation_at(agent, 0))
+    baseline, s = agent._memory[compiled.BASELINE], agent.settings
+    value, visits = baseline + float(agent.critic.y[0]), compiled.visits_of(agent._memory, agent._sizes).copy()
+    twins = terminated, truncated, going_on = [pickle.loads(pickle.dumps(agent)) for _ in range(3)]
+    for twin, end in zip(twins, ((True, False), (False, True), (False, False)), strict=True):
+        twin.step(observation_at(agent, 2), 0.0, *end)
+    next_value = baseline + float(truncated.critic.y[0])
+    assert min(abs(value), abs(next_value)) > 1e-3, "the values are too small to be missed"
+    assert terminated.td_error == pytest.approx(-value, rel=1e-12)
+    inputs = vector(truncated.actor.state, truncated.actor.table, 0, at.INPUT).reshape(agent.n_observation, -1)
+    bonus = s.novelty * novelty(visits, inputs[:, 1:].astype(np.float64))
+    assert truncated.td_error == pytest.approx(bonus + s.discount * next_value - value, rel=1e-12)
+    assert going_on.td_error == truncated.td_error
 
 
 # --- environments and spaces -----------------------------------------------------------------------------------------
@@ -128,7 +151,11 @@ def test_unsupported_observations_are_refused(space: gym.Space[Any]) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("name", ["discount", "learning_rate", "entropy", "critic_overshoot", "slope", "height"])
+@pytest.mark.parametrize(
+    "name",
+    ["discount", "actor_rate", "critic_rate", "entropy", "novelty", "baseline_rate", "noise_correlation",
+     "deviation_bias", "critic_overshoot", "slope", "height"],
+)  # fmt: skip
 def test_settings_that_are_not_finite_are_refused(name: str, value: float) -> None:
     """NaN and infinity, which TOML can write, are no settings."""
     with pytest.raises(ValueError, match=name.removeprefix("critic_")):
@@ -144,77 +171,36 @@ def test_unknown_settings_are_refused() -> None:
 # --- the whole step --------------------------------------------------------------------------------------------------
 
 
-class Twin:
-    """The actor-critic from the equations: td = r + discount V' - V, w <- w - step td tag, tags laid before it.
-
-    The random numbers are those that the agent has drawn ahead; copy them into `noise` before it uses them.
-    """
-
-    def __init__(self, agent: ActorCritic) -> None:
-        self.s, self.space, self.noise = agent.settings, agent.actions.space, agent._noise.copy()
-        keep = self.s.discount * self.s.trace_decay
-        self.actor, self.critic = (
-            ReferenceNetwork(msgspec.structs.replace(net.settings, tag_decay=keep), net.weights, net.feedback)
-            for net in (agent.actor, agent.critic)
-        )
-        self.seen: list[Floats] = []
-
-    def begin(self, x: Floats) -> Floats | int:
-        """Rest, and the first action."""
-        for net in (self.actor, self.critic):
-            net.clear()
-            if not self.s.keep_state:
-                net.reset()
-        self._see(x)
-        return self._take_action()
-
-    def step(self, x: Floats, reward: float, terminated: bool, truncated: bool) -> Floats | int | None:
-        """Learn, without reward scaling, and the next action."""
-        value, self.td_error = float(self.critic.y[0]), reward
-        if not terminated:
-            self._see(x)
-            self.td_error += self.s.discount * float(self.critic.y[0])
-        self.td_error -= value
-        self.actor.update(self.td_error)
-        self.critic.update(self.td_error)
-        return None if terminated or truncated else self._take_action()
-
-    def _see(self, x: Floats) -> None:
-        self.seen.append(x)
-        seen = np.array(self.seen)
-        deviation = np.sqrt(seen.var(0, ddof=1) + 1e-8) if len(seen) > 1 else 1.0
-        for net in (self.actor, self.critic):
-            net.step(np.clip((x - seen.mean(0)) / deviation, -10.0, 10.0))
-
-    def _take_action(self) -> Floats | int:
-        y, weight = self.actor.y, self.s.entropy
-        self.critic.tag([-1.0])
-        if isinstance(self.space, Discrete):
-            p = np.exp(y - y.max()) / np.exp(y - y.max()).sum()
-            action = int(np.searchsorted(np.cumsum(p), self.noise[0], side="right"))
-            self.actor.tag(p - np.eye(p.size)[action] + weight * p * (np.log(p) - p @ np.log(p)))
-            return action + int(self.space.start)
-        mu, raw = np.split(y, 2)
-        sigma, noise = 1e-3 + np.logaddexp(0.0, raw), self.noise
-        slope = 1.0 / (1.0 + np.exp(-raw))
-        self.actor.tag(np.concatenate([-noise / sigma, -(noise**2 - 1.0 + weight) * slope / sigma]))
-        low, high = self.space.low, self.space.high
-        return low + (high - low) * (1.0 + np.clip(mu + sigma * noise, -1.0, 1.0)) / 2.0
+# numbers far from those that switch a part off, whatever the defaults
+ALL_PARTS: dict[str, Any] = {
+    "n_fields": 5, "novelty": 0.4, "baseline_rate": 0.3, "noise_correlation": 0.6, "deviation_bias": 0.7,
+    "warm_ticks": 3, "entropy": 0.05, "actor_rate": 0.001, "critic_rate": 0.1, "optimiser": "intentional",
+    "scale_rewards": False, "normalise_observations": True, "dtype": "float64",
+}  # fmt: skip
+TWINS: dict[str, dict[str, Any]] = {
+    "plain": {}, "memory": MEMORY, "kept": {**MEMORY, "keep_state": True},
+    "obgd": {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02}, "scaled": {"scale_rewards": True},
+    "raw": {"normalise_observations": False}, "no_fields": {"n_fields": 0, "warm_ticks": 1, "noise_correlation": 0.0},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [{}, MEMORY, {**MEMORY, "keep_state": True}], ids=["plain", "memory", "kept"])
+@pytest.mark.parametrize("settings", TWINS.values(), ids=TWINS)
 @pytest.mark.parametrize("space", [Discrete(3, start=2), BOX], ids=["discrete", "box"])
 def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, Any]) -> None:
-    """Actions, TD errors, tags and weights are those of plain NumPy, over four episodes, at 1e-10."""
-    agent = ActorCritic(4, space, 6, scale_rewards=False, dtype="float64", entropy=0.05, **SMALL, **settings)
-    twin = Twin(agent)
+    """Actions, TD errors, tags and weights are those of plain NumPy, over four episodes, at 1e-10; so is acting."""
+    agent = ActorCritic(4, space, 6, **{**SMALL, **ALL_PARTS, **settings})
+    twin = Twin(agent, compiled.noise_of(agent._memory, agent._sizes, 0))
+    if agent.settings.optimiser == "intentional":  # a past of small errors, so that the larger ones are clipped
+        for _ in range(10_000):
+            twin.errors.given.append(0.12)
+            twin.errors.clipped.append(compiled.clipped(agent._memory, 0.12))
     for t in range(55):
         if t == 0 or any(ends_at(t - 1)):
             x = observation_at(agent, t)
-            twin.noise = agent._noise.copy()
+            twin.fresh = agent._noise.copy()
             np.testing.assert_allclose(agent.begin(x), twin.begin(x), rtol=1e-10)
-        given = (observation_at(agent, t + 1), float(np.cos(t)), *ends_at(t))
-        twin.noise = agent._noise.copy()
+        given = (observation_at(agent, t + 1), 20.0 * float(np.cos(t)), *ends_at(t))
+        twin.fresh = agent._noise.copy()
         action, expected = agent.step(*given), twin.step(*given)
         if expected is not None:
             np.testing.assert_allclose(action, expected, rtol=1e-10)
@@ -226,6 +212,34 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
                     np.testing.assert_allclose(
                         ours, theirs, rtol=1e-10, atol=1e-10 * np.abs(theirs).max(), err_msg=name
                     )
+    clipped = np.array(twin.errors.given) != twin.errors.clipped
+    assert clipped.any() == (agent.settings.optimiser == "intentional") and not clipped[-1:].any()
+    shown = [observation_at(agent, t) for t in range(5)]
+    for _ in range(2):
+        agent.reset()
+        np.testing.assert_allclose([agent.act(x) for x in shown], twin.greedy(shown), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"normalise_observations": False, "scale_rewards": False}, TWINS["obgd"]],
+    ids=["default", "raw", "obgd"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "box"])
+def test_state_stays_finite(space: gym.Space[Any], dtype: str, settings: dict[str, Any]) -> None:
+    """Huge observations or rewards, once or always, no change and no reward leave every number finite."""
+    for huge_x, reward, every in itertools.product((0.0, 1.0, 1e300, 1.7e308), (0.0, 1e300, 1.7e308), (1, 50)):
+        agent, rng = ActorCritic(4, space, 0, n_hidden=8, dtype=dtype, **settings), np.random.default_rng(0)
+        for t in range(100):
+            signs = rng.choice([-1.0, 1.0], 5) if max(huge_x, reward) > 1.0 else np.ones(5)
+            x = np.where(t % every == every - 1, huge_x, min(huge_x, 1.0)) * signs[:4]
+            r = reward * float(signs[4]) if t % every == every - 1 else 0.0
+            assert space.contains(agent.step(x, r, False, False) if t % 25 else agent.begin(x))
+        kept = [agent._memory]
+        for net in (agent.actor, agent.critic):
+            kept += [net.fast, *net.weights.values(), *net.tags.values(), *net.moments[1].values()]
+        assert all(np.isfinite(array).all() for array in kept), (huge_x, reward, every)
 
 
 def test_frozen_hidden_layer_changes_only_readouts() -> None:
@@ -252,7 +266,7 @@ def test_precision_is_that_asked_for() -> None:
 def test_kernels_have_one_signature_per_precision() -> None:
     """Whatever is called with whatever types, loaded or unpickled, each kernel is compiled once for each precision."""
     for name in VARIANTS:
-        for check in CHECKS[:7]:
+        for check in CONTROLLER_CHECKS[:7]:
             check(maker(name))
     for kernel in (compiled.drive, tick.run):
         dtypes = [str(signature[0].dtype) for signature in kernel.signatures]

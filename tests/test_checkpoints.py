@@ -211,7 +211,7 @@ def test_missing_and_misshapen_arrays_are_refused(kept: Kept) -> None:
     for name, array in arrays.items():
         short = name.split(".")[-1]
         others = {k: a for k, a in arrays.items() if k != name}
-        for spoilt in (others, {**others, name: array[:-1]}, {**others, name: array.astype(np.float16)}):
+        for spoilt in (others, {**others, name: array[:-1]}, {**others, name: np.zeros(array.shape, np.float16)}):
             rewrite(path, spoilt, kind, about)
             with pytest.raises(CheckpointError, match=short):
                 load(path)

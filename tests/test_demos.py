@@ -11,21 +11,23 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+from demos import control, control_table
 from threefactor import preset, tick
 
 DEMOS = {
     "cartpole": ("csv", "png"), "tick_cost": ("csv", "png"), "flat_memory": ("csv", "png"), "loop": ("png",),
     "surrogate_family": ("csv", "png"), "slope_depth": ("csv", "png"), "gradient_alignment": ("csv", "png"),
     "deep_credit": ("csv", "png"), "bptt_comparison": ("csv", "png"), "slope_learning": ("csv", "png"),
-    "presets": ("csv", "png"),
+    "presets": ("csv", "png"), "control_table": ("csv", "png"), "control_ablation": ("csv", "png"),
 }  # fmt: skip
+SHARED = {"__init__", "__main__", "results", "tasks", "control"}  # no demos
+WRITES = {"control_table": "control"}  # where the files have another name
 pytestmark = pytest.mark.skipif(not hasattr(tick.run, "signatures"), reason="numba is switched off: too slow")
 
 
 def test_every_demo_is_here() -> None:
     """A new demo gets a test."""
-    shared = {"__init__", "__main__", "results", "tasks"}
-    assert {path.stem for path in Path("demos").glob("*.py")} - shared == set(DEMOS)
+    assert {path.stem for path in Path("demos").glob("*.py")} - SHARED == set(DEMOS)
 
 
 @pytest.mark.parametrize("name", DEMOS)
@@ -37,7 +39,8 @@ def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     result = CliRunner().invoke(app, [] if name == "loop" else ["--quick"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     for ending in DEMOS[name]:
-        assert (tmp_path / "results" / f"{name}.{ending}").stat().st_size > 100
+        assert (tmp_path / "results" / f"{WRITES.get(name, name)}.{ending}").stat().st_size > 100
+    assert not list((tmp_path / "results").glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("options", [["--seeds", "0"], ["--nonsense"], ["--trials", "many"]])
@@ -63,3 +66,58 @@ def test_unknown_preset() -> None:
         ValueError, match=r"unknown preset 'walking'; choose one of supervised, reinforcement, unknown\."
     ):
         preset("walking")
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        (["--tasks", "Walking"], "no task 'Walking'"), (["--tasks", ""], "known are: CartPole-v1, Acrobot-v1"),
+        (["--conditions", "default,cold"], "no condition 'cold'"), (["--seeds", "0"], "--seeds"),
+        (["--tasks", "CartPole-v1,LunarLander-v3"], 'pip install "threefactor[control]"'),
+    ],
+)  # fmt: skip
+def test_control_refuses(options: list[str], answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown names are answered with the known ones, missing packages with the extra that brings them."""
+    monkeypatch.setitem(control.TASKS, "LunarLander-v3", control.TASKS["LunarLander-v3"]._replace(needs="no_box"))
+    app = Typer()
+    app.command()(control_table.main)
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(app, options)
+    assert result.exit_code == 2
+    assert answer in result.output
+
+
+def test_control_leaves_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without names, tasks whose packages are missing are left out, and that is said."""
+    monkeypatch.setitem(control.TASKS, "LunarLander-v3", control.TASKS["LunarLander-v3"]._replace(needs="no_box"))
+    assert "LunarLander-v3" not in control.choose_tasks(None, quick=False)
+    assert 'pip install "threefactor[control]"' in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_control_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that solves its task goes on to twice that step; stored runs are not done again, broken lines are."""
+    easy = control.TASKS["DelayedCue-10"]._replace(threshold=-2.0, window=10)  # solved with the tenth episode
+    monkeypatch.setitem(control.TASKS, "DelayedCue-10", easy)
+    jobs = [control.Job("DelayedCue-10", "default", seed, 180, {}) for seed in (0, 1)]
+    store = tmp_path / "runs.jsonl"
+    first = control.run_all(jobs[:1], store)
+    assert (first[0]["solved_from"], first[0]["solved_at"], first[0]["curve"][0][-1]) == (0, 120, 240)
+    assert first[0]["stays_solved"]
+    store.write_text(store.read_text() + store.read_text()[:50])
+    both = control.run_all(jobs, store)
+    assert [row["seed"] for row in both] == [0, 1]
+    assert both[0] == first[0]
+    stored = store.read_text()
+    assert control.run_all([*jobs, jobs[0]._replace(settings={"n_hidden": 0})], store) == both
+    assert store.read_text() == stored
+    assert "failed: Job(task='DelayedCue-10'" in capsys.readouterr().err
+    monkeypatch.setattr(control, "VERSION", "another")
+    assert control.key_of(control.identity(jobs[0])) not in control.load_runs(store)
+
+
+def test_control_unsolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that does not solve its task ends at the budget."""
+    hard = control.TASKS["DelayedCue-10"]._replace(threshold=2.0, window=10)
+    monkeypatch.setitem(control.TASKS, "DelayedCue-10", hard)
+    row = control.train(control.Job("DelayedCue-10", "default", 0, 180, {}))
+    assert (row["solved_at"], row["stays_solved"], row["curve"][0][-1]) == (None, None, 180)
+    assert row["final_mean"] == row["mean_last_window"]

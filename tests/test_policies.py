@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ from gymnasium.spaces import Discrete
 
 from controllers import ActorCritic, policies
 from controllers import transition as compiled
+from controllers.encoding import LARGE
 from controllers.normalisation import observe, standardise
 from tests.checks import observation_at, play
+from tests.reference_agent import DEVIATION_SHARE, Errors
 from threefactor.readouts import softmax
 
 Floats = npt.NDArray[np.float64]
@@ -44,21 +47,26 @@ def test_categorical_error_is_a_finite_difference(weight: float) -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3])
-def test_gaussian_error_is_a_finite_difference(weight: float) -> None:
-    """The error is minus the gradient of log N(action; mu, sigma) plus weighted entropy, numerically, at 1e-6."""
+@pytest.mark.parametrize("bias", [0.0, -1.5, 2.0])
+def test_gaussian_error_is_a_finite_difference(bias: float, weight: float) -> None:
+    """The error is minus the gradient of log N(action; mu, sigma) plus weighted entropy, numerically, at 1e-6.
+
+    Of the gradient of the deviations it is the share that they follow.
+    """
     rng, floor = np.random.default_rng(0), 1e-3
     for y in rng.normal(size=(5, 6)):
         noise, action, error = rng.normal(size=3), np.zeros(3), np.zeros(6)
-        policies.draw_gaussian(action, y, noise, floor)
-        np.testing.assert_allclose(action, y[:3] + (floor + np.logaddexp(0.0, y[3:])) * noise, rtol=1e-12)
+        policies.draw_gaussian(action, y, noise, floor, bias)
+        np.testing.assert_allclose(action, y[:3] + (floor + np.logaddexp(0.0, bias + y[3:])) * noise, rtol=1e-12)
 
         def goal(readout: Floats, action: Floats = action) -> float:
-            sigma = floor + np.logaddexp(0.0, readout[3:])
+            sigma = floor + np.logaddexp(0.0, bias + readout[3:])
             log_density = -0.5 * ((action - readout[:3]) / sigma) ** 2 - np.log(sigma)
             return float((log_density + weight * np.log(sigma)).sum())
 
-        policies.gaussian_error(error, y, noise, floor, weight)
-        np.testing.assert_allclose(error, -gradient(goal, y), rtol=1e-6, atol=1e-8)
+        policies.gaussian_error(error, y, noise, floor, bias, weight)
+        expected = -gradient(goal, y) * np.repeat([1.0, DEVIATION_SHARE], 3)
+        np.testing.assert_allclose(error, expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("far", [-700.0, -40.0, 40.0, 700.0])
@@ -69,15 +77,65 @@ def test_policies_stay_finite_far_out(far: float) -> None:
     policies.categorical_error(error, p, 0, 0.1)
     assert np.isfinite(p).all() and p.sum() == pytest.approx(1.0) and np.isfinite(error).all()
     error = np.zeros(2)
-    policies.gaussian_error(error, np.array([0.0, far]), np.array([1.5]), 1e-3, 0.1)
-    assert policies.deviation(far, 1e-3) >= 1e-3 and np.isfinite(error).all()
+    for bias in (-2.0, 0.0, 2.0):
+        policies.gaussian_error(error, np.array([0.0, far]), np.array([1.5]), 1e-3, bias, 0.1)
+        assert policies.deviation(bias + far, 1e-3) >= 1e-3 and np.isfinite(error).all()
 
 
 def test_categorical_draws_have_the_probabilities() -> None:
-    """Uniform numbers on a grid fall into each choice in proportion to its probability."""
-    p = np.array([0.2, 0.0, 0.5, 0.3])
-    drawn = [policies.draw_categorical(p, (i + 0.5) / 1000) for i in range(1000)]
+    """Normal numbers on a grid of equal probability fall into each choice in proportion to its probability."""
+    p, normal = np.array([0.2, 0.0, 0.5, 0.3]), NormalDist()
+    drawn = [policies.draw_categorical(p, normal.inv_cdf((i + 0.5) / 1000)) for i in range(1000)]
     np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 1000, p, atol=1e-3)
+    assert drawn == sorted(drawn), "alike noise draws alike actions"
+    assert [policies.draw_categorical(p, far) for far in (-40.0, 40.0)] == [0, 3]
+
+
+# --- exploration noise -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.95])
+def test_colour_equals_the_twin(correlation: float) -> None:
+    """Noise keeps c of itself and takes sqrt(1 - c^2) of what is fresh, at 1e-12; without correlation it is fresh."""
+    fresh = np.random.default_rng(0).normal(size=(20, 3))
+    noise, expected = np.ones(3), np.ones(3)
+    for new in fresh:
+        before = new.copy()
+        policies.colour(noise, new, correlation)
+        expected = correlation * expected + np.sqrt(1.0 - correlation**2) * new
+        np.testing.assert_allclose(noise, expected, rtol=1e-12)
+        np.testing.assert_array_equal(new, before)
+    assert correlation > 0.0 or np.array_equal(noise, fresh[-1])
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.95])
+def test_correlated_noise_stays_standard_normal(correlation: float) -> None:
+    """Each draw is standard normal, so that actions have the policy's probabilities; two in turn correlate by c."""
+    rng, n = np.random.default_rng(3), 40_000
+    p = np.array([0.1, 0.6, 0.3])
+    noise = rng.standard_normal(n)
+    for _ in range(20):
+        before = noise.copy()
+        policies.colour(noise, rng.standard_normal(n), correlation)
+    five_sigma = 5.0 / math.sqrt(n)
+    assert abs(noise.mean()) < five_sigma and abs(noise.var() - 1.0) < math.sqrt(2.0) * five_sigma
+    assert abs(np.mean(noise**4) - 3.0) < math.sqrt(96.0) * five_sigma
+    assert abs(np.corrcoef(before, noise)[0, 1] - correlation) < five_sigma
+    shares = np.bincount([policies.draw_categorical(p, x) for x in noise], minlength=3) / n
+    np.testing.assert_array_less(np.abs(shares - p), five_sigma * np.sqrt(p * (1.0 - p)))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_agent_explores_with_correlated_noise(correlation: float) -> None:
+    """An agent that does not learn takes each action as often as its policy says, and repeats itself accordingly."""
+    agent = ActorCritic(4, Discrete(2), 0, n_hidden=8, noise_correlation=correlation, actor_rate=1e-12)
+    agent.begin(observation_at(agent, 0))
+    actions = [agent.step(observation_at(agent, t), float(np.cos(t)), False, False) for t in range(4000)]
+    np.testing.assert_allclose(compiled.probabilities_of(agent._memory, agent._sizes), 0.5, atol=1e-3)
+    again = np.mean(np.diff(actions) == 0)
+    # orthant probability of two normal numbers that correlate by c: 1 / 4 + arcsin(c) / (2 pi)
+    assert again == pytest.approx(0.5 + math.asin(correlation) / math.pi, abs=0.04)
+    assert np.mean(actions) == pytest.approx(0.5, abs=0.04 if correlation == 0.0 else 0.12)
 
 
 # --- statistics ------------------------------------------------------------------------------------------------------
@@ -109,7 +167,10 @@ def test_agent_standardises_by_all_it_has_seen() -> None:
 @pytest.mark.parametrize("scale_rewards", [True, False])
 def test_reward_scaling_equals_a_plain_reference(scale_rewards: bool) -> None:
     """The reward in the TD error is over the deviation of all discounted returns so far; the first is as it came."""
-    agent = ActorCritic(4, Discrete(3), 0, discount=0.9, scale_rewards=scale_rewards, dtype="float64", n_hidden=24)
+    agent = ActorCritic(
+        4, Discrete(3), 0, discount=0.9, scale_rewards=scale_rewards, dtype="float64", n_hidden=24, novelty=0.0,
+        baseline_rate=0.0,
+    )  # fmt: skip
     total, returns = 0.0, []
     for t, reward in enumerate(np.random.default_rng(2).normal(3.0, 50.0, 60)):
         if t % 20 == 0:
@@ -121,3 +182,33 @@ def test_reward_scaling_equals_a_plain_reference(scale_rewards: bool) -> None:
         after = 0.0 if t % 20 == 19 else float(agent.critic.y[0])
         scale = math.sqrt(np.var(returns, ddof=1) + 1e-8) if scale_rewards and t else 1.0
         assert agent.td_error - 0.9 * after + before == pytest.approx(reward / scale, rel=1e-9, abs=1e-12)
+
+
+def test_clipping_of_td_errors_equals_a_plain_reference() -> None:
+    """Errors stay within 20 times their root mean square, and their usual size is the mean of what is left: 1e-12."""
+    agent, plain = ActorCritic(4, Discrete(3), 0, n_hidden=4), Errors()
+    rng, memory = np.random.default_rng(4), agent._memory
+    for n in range(1200):
+        error = rng.choice([-1.0, 1.0]) * (1e4 if n in (999, 1149) else rng.random())
+        assert compiled.clipped(memory, error) == pytest.approx(plain.clip(error), rel=1e-12)
+        assert compiled.usual_size(memory) == pytest.approx(plain.size(), rel=1e-12)
+    changed = np.flatnonzero(np.array(plain.given) != plain.clipped)
+    np.testing.assert_array_equal(changed, [999, 1149])
+
+
+def test_usual_size_has_a_floor() -> None:
+    """Tiny errors are not blown up: their usual size is at least 0.1, that of errors of zero, too."""
+    for error in (0.0, 1e-9, 0.099):
+        memory = np.zeros(compiled.N_NUMBERS)
+        assert [compiled.clipped(memory, error) for _ in range(10)] == [error] * 10
+        assert compiled.usual_size(memory) == 0.1
+
+
+def test_statistics_of_huge_samples_are_finite() -> None:
+    """Mean and deviations stay finite whatever comes, and are then those of samples cut to LARGE."""
+    mean, squares, out = np.zeros(2), np.zeros(2), np.zeros(2)
+    for n, x in enumerate(([1.7e308, 1e300], [-1.7e308, -1e31], [1e300, 0.0]), 1):
+        observe(mean, squares, float(n), np.array(x))
+        standardise(out, np.array(x), mean, squares, float(n), 10.0)
+        assert np.isfinite([mean, squares, out]).all()
+    np.testing.assert_allclose(mean, [LARGE / 3.0, 0.0], rtol=1e-12, atol=1e-12 * LARGE)

@@ -1,0 +1,68 @@
+"""From an observation to the currents that a network takes: the numbers themselves, and receptive fields of each.
+
+A population code by Gaussian receptive fields: Bohte, La Poutre, Kok 2002, Neurocomputing 48:17. Novelty by counts,
+here of fields: Bellemare et al. 2016, arXiv:1606.01868.
+"""
+
+from __future__ import annotations
+
+import math
+
+from threefactor._jit import kernel
+from threefactor.arrays import Array
+
+LARGE = 1e15
+
+
+@kernel
+def encode(out: Array, x: Array, mean: Array, squares: Array, count: float, limit: float, fields: int) -> None:
+    """Write the standardised observation, each entry followed by its receptive fields.
+
+    s = (x - mean) / deviation, within [-limit, limit] (deviation 1 before the second sample);
+    field k: exp(-(fields / 2 (tanh(s / 2) - c_k))^2 / 2), its centre c_k = (2 k + 1) / fields - 1.
+
+    Parameters
+    ----------
+    out : (observation x (1 + fields),), written
+    x, mean, squares : (observation,), read
+        The observation, its running mean and summed squared deviations.
+    count : float
+        Samples that these are of; 0: s = x.
+    """
+    for i in range(x.size):
+        if count > 0.0:
+            variance = squares[i] / (count - 1.0) if count > 1.0 else 1.0
+            s = min(max((x[i] - mean[i]) / math.sqrt(variance + 1e-8), -limit), limit)
+        else:
+            s = min(max(x[i], -LARGE), LARGE)  # what is finite in double precision must be so in single, too
+        out[i * (1 + fields)] = s
+        place = math.tanh(0.5 * s)
+        for k in range(fields):
+            off = 0.5 * fields * (place + 1.0) - k - 0.5
+            out[i * (1 + fields) + 1 + k] = math.exp(-0.5 * off * off)
+
+
+@kernel
+def novelty(visits: Array, encoded: Array) -> float:
+    """Mean over the entries of the observation of 1 / sqrt(1 + visits of its fields); counts this visit.
+
+    Parameters
+    ----------
+    visits : (observation, fields), read and written
+        Summed activity of each field.
+    encoded : (observation x (1 + fields),), read
+        As `encode` writes it.
+    """
+    n, fields = visits.shape
+    if fields == 0:
+        return 0.0
+    total = 0.0
+    for i in range(n):
+        weighted, active = 0.0, 1e-9
+        for k in range(fields):
+            field = encoded[i * (1 + fields) + 1 + k]
+            weighted += field * visits[i, k]
+            active += field
+            visits[i, k] += field
+        total += 1.0 / math.sqrt(1.0 + weighted / active)
+    return total / n  # type: ignore[no-any-return]

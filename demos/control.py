@@ -1,0 +1,303 @@
+"""What the two studies of control share: tasks, one run, the store that lets a study go on where it stopped, its table.
+
+Every task is learnt by `controllers.ActorCritic` with its default settings; a task may add what its nature demands.
+A task is a line of `TASKS`. A finished run is one line of results/control_runs.jsonl. It is found again by its task,
+seed, steps and settings and by the version of the code, so that a study does only what is missing, both studies share
+their runs, and an edit of agent or engine (of its code, not of comments or docstrings) starts anew. The file may be
+deleted at any time.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import msgspec
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from controllers import ActorCritic, ActorCriticSettings, Loop, solved
+from demos.results import RESULTS, interval, write_table
+from envs import DelayedCue
+from threefactor.pictures import running_mean
+
+MEMORY: dict[str, Any] = {  # for tasks that hide part of their state
+    "recurrent": True, "adaptive_share": 1.0, "adaptation_decay": 0.99, "adaptation_strength": 0.3,
+    "readout_decay": 0.1,
+}  # fmt: skip
+STORE = RESULTS / "control_runs.jsonl"
+QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2
+CURVE = 300  # points kept of a learning curve
+NOT_THE_AGENT = {"cli", "pictures", "runs", "verify", "bptt", "cloning", "cloner_settings", "td3"}
+KEY = ("task", "seed", "steps", "threshold", "window", "settings", "version")
+COLUMNS = (
+    "task", "condition", "seed", "steps", "solved_at", "solved_from", "mean_last_window", "mean_at_twice",
+    "stays_solved", "final_mean", "microseconds_per_step", "firing_rate",
+)  # fmt: skip
+Row = dict[str, Any]
+STDERR = Console(stderr=True)
+
+
+class PositionsOnly(gym.ObservationWrapper[Any, Any, Any]):
+    """CartPole without its velocities: position [m] and angle [rad]."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        assert isinstance(space, gym.spaces.Box)
+        self.observation_space = gym.spaces.Box(space.low[[0, 2]], space.high[[0, 2]], dtype=np.float32)
+
+    def observation(self, observation: Any) -> Any:
+        """Position and angle."""
+        return observation[[0, 2]]
+
+
+class Task(NamedTuple):
+    """A world, when it counts as solved, and what a run may take."""
+
+    title: str
+    make: Callable[[], gym.Env[Any, Any]]
+    threshold: float | None  #: mean return over `window` episodes to reach; None: the final mean return is the result
+    window: int
+    budget: int  #: environment steps
+    settings: Mapping[str, Any] = {}  #: what differs from the default agent
+    needs: str | None = None  #: module that the extra `control` brings
+
+
+def _gym(name: str, threshold: float | None, window: int, budget: int, needs: str | None = None) -> dict[str, Task]:
+    return {name: Task(name, functools.partial(gym.make, name), threshold, window, budget, needs=needs)}
+
+
+TASKS: dict[str, Task] = {
+    **_gym("CartPole-v1", 475.0, 100, 100_000),
+    **_gym("Acrobot-v1", -100.0, 100, 60_000),
+    **_gym("Pendulum-v1", -200.0, 20, 100_000),
+    **_gym("InvertedPendulum-v5", 950.0, 100, 160_000, "mujoco"),
+    **_gym("MountainCar-v0", -110.0, 100, 150_000),
+    **_gym("MountainCarContinuous-v0", 90.0, 100, 100_000),
+    **_gym("LunarLander-v3", 200.0, 100, 500_000, "Box2D"),
+    "CartPole-positions": Task("CartPole-v1, positions only", lambda: PositionsOnly(gym.make("CartPole-v1")),
+                               475.0, 100, 150_000, MEMORY),
+    **{  # 1 for a right answer, -1 for a wrong one: nine in ten right is a mean of 0.8
+        f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 300_000, MEMORY)
+        for n in (10, 30, 100)
+    },
+    **_gym("Hopper-v5", None, 100, 1_000_000, "mujoco"),
+    **_gym("Walker2d-v5", None, 100, 1_000_000, "mujoco"),
+    **_gym("HalfCheetah-v5", None, 100, 1_000_000, "mujoco"),
+}  # fmt: skip
+
+
+class Job(NamedTuple):
+    """One run to do."""
+
+    task: str
+    condition: str
+    seed: int
+    steps: int
+    settings: dict[str, Any]
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+def train(job: Job) -> Row:
+    """Train one agent to its budget, and if it solves the task to twice the step of solving; the row to be stored."""
+    task = TASKS[job.task]
+    env = task.make()
+    agent = ActorCritic.for_env(env, seed=job.seed, **job.settings)
+    loop, limit, solved_at = Loop(agent, env, job.seed), job.steps, None
+    ends, returns = list[int](), list[float]()
+
+    def goes_on() -> bool:
+        return loop.steps < limit
+
+    for episode in loop.run(2 * job.steps, goes_on):
+        ends.append(episode.end)
+        returns.append(episode.episode_return)
+        if solved_at is None:
+            solved_at, _ = solved(ends[-task.window :], returns[-task.window :], task.threshold, task.window)
+            limit = max(limit, 2 * (solved_at or 0))
+        if episode.end >= limit:
+            break
+    env.close()
+    return {
+        **identity(job), **score(task, job.steps, ends, returns), "curve": thin(ends, returns, task.window),
+        "microseconds_per_step": round(loop.microseconds_per_step, 1), "firing_rate": round(agent.firing_rate, 4),
+    }  # fmt: skip
+
+
+def score(task: Task, steps: int, ends: Sequence[int], returns: Sequence[float]) -> Row:
+    """When a run solved its task, and its mean returns over a window: at the budget, at twice that step, at the end."""
+
+    def mean_at(step: int) -> float | None:
+        done = int(np.searchsorted(ends, step, "right"))
+        return round(float(np.mean(returns[max(done - task.window, 0) : done])), 3) if done else None
+
+    solved_at, solved_from = solved(ends, returns, task.threshold, task.window)
+    twice = mean_at(2 * solved_at) if solved_at is not None else None
+    stays = None if twice is None or task.threshold is None else twice >= task.threshold
+    return {
+        "solved_at": solved_at, "solved_from": solved_from, "mean_last_window": mean_at(steps),
+        "mean_at_twice": twice, "stays_solved": stays, "final_mean": mean_at(2 * steps),
+    }  # fmt: skip
+
+
+def thin(ends: Sequence[int], returns: Sequence[float], window: int) -> list[list[float]]:
+    """Running mean of the returns at up to `CURVE` of the episodes' ends."""
+    places = np.unique(np.linspace(0, max(len(ends) - 1, 0), CURVE).round().astype(int))[: len(ends)]
+    means = running_mean(returns, window)
+    return [[int(ends[i]) for i in places], [round(float(means[i]), 3) for i in places]]
+
+
+# --- the store ------------------------------------------------------------------------------------------------------
+
+
+def code_version() -> str:
+    """Hash of the default settings and of the code of engine, agent and worlds; docstrings do not count."""
+    digest = hashlib.sha256(msgspec.json.encode(ActorCriticSettings()) + gym.__version__.encode())
+    for folder in ("threefactor", "controllers", "envs"):
+        for file in sorted((Path(__file__).parent.parent / folder).glob("*.py")):
+            if file.stem not in NOT_THE_AGENT:
+                tree = ast.parse(file.read_bytes())
+                for node in ast.walk(tree):
+                    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                        node.value.value = ""
+                digest.update(f"{folder}/{file.name}{ast.dump(tree)}".encode())
+    return digest.hexdigest()[:16]
+
+
+VERSION = code_version()  # of what was just imported; the files may change while a study runs
+
+
+def identity(job: Job) -> Row:
+    """What a stored run is found by."""
+    task = TASKS[job.task]
+    found = (job.task, job.seed, job.steps, task.threshold, task.window, job.settings, VERSION)
+    return dict(zip(KEY, found, strict=True))
+
+
+def key_of(row: Mapping[str, Any]) -> str:
+    """The same as one string."""
+    return json.dumps([row[name] for name in KEY], sort_keys=True)
+
+
+def load_runs(store: Path) -> dict[str, Row]:
+    """Stored runs by their keys; a line that an interruption broke is passed over."""
+    found = {}
+    for line in store.read_text().split("\n") if store.exists() else ():
+        with contextlib.suppress(ValueError, KeyError):
+            row = json.loads(line)
+            found[key_of(row)] = row
+    return found
+
+
+def append_run(store: Path, row: Row) -> None:
+    """Add a run; the line break before it ends a broken line, if there is one."""
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with store.open("a") as file:
+        file.write(f"\n{json.dumps(row)}\n")
+
+
+def run_all(jobs: Sequence[Job], store: Path) -> list[Row]:
+    """Rows of the jobs, those that are not in the store run on all cores; a run that fails is reported and left out."""
+    known = load_runs(store)
+    missing = {key_of(identity(job)): job for job in jobs if key_of(identity(job)) not in known}
+    STDERR.print(f"{len(jobs)} runs, {len(missing)} to do")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        futures = {pool.submit(train, job): key for key, job in missing.items()}
+        try:
+            for future in track(as_completed(futures), "training", len(futures), console=STDERR):
+                if error := future.exception():
+                    STDERR.print(f"failed: {missing[futures[future]]}: {error!r}", style="red", markup=False)
+                    continue
+                known[futures[future]] = future.result()
+                append_run(store, future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [{"condition": job.condition, **known[key]} for job in jobs if (key := key_of(identity(job))) in known]
+
+
+# --- a study --------------------------------------------------------------------------------------------------------
+
+
+def choose(text: str | None, known: Mapping[str, Any], what: str) -> list[str]:
+    """Names in a comma-separated option, all if it is not given."""
+    names = list(known) if text is None else [name.strip() for name in text.split(",")]
+    if wrong := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"there is no {what} {wrong[0]!r}; known are: {', '.join(known)}.")
+    return names
+
+
+def choose_tasks(text: str | None, quick: bool) -> list[str]:
+    """Tasks to run: those named, else all whose packages are installed."""
+    names = list(QUICK_TASKS) if quick and text is None else choose(text, TASKS, "task")
+    absent = [name for name in names if (module := TASKS[name].needs) and not importlib.util.find_spec(module)]
+    if absent and text is not None:
+        raise typer.BadParameter(f'{absent[0]} needs what is not installed: pip install "threefactor[control]"')
+    if absent:
+        STDERR.print(f'left out: {", ".join(absent)}; pip install "threefactor[control]" brings them', markup=False)
+    return [name for name in names if name not in absent]
+
+
+def study(
+    name: str, conditions: Mapping[str, Mapping[str, Any]], tasks: list[str], seeds: int, quick: bool,
+    draw: Callable[[list[Row]], None],
+) -> None:  # fmt: skip
+    """Run tasks by conditions by seeds; writes results/NAME.csv, draws, and prints the table."""
+    most, seeds = (QUICK_STEPS, QUICK_SEEDS) if quick else (10**9, seeds)
+    jobs = [
+        Job(task, condition, seed, min(TASKS[task].budget, most), {**TASKS[task].settings, **settings})
+        for seed in range(seeds) for task in tasks for condition, settings in conditions.items()
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        rows = run_all(jobs, Path(folder) / STORE.name if quick else STORE)
+    if rows:
+        rows.sort(key=lambda row: (tasks.index(row["task"]), list(conditions).index(row["condition"]), row["seed"]))
+        write_table(name, [{column: row[column] for column in COLUMNS} for row in rows])
+        draw(rows)
+        print_table(rows)
+    if len(rows) < len(jobs):
+        raise typer.Exit(1)
+
+
+def of(rows: Iterable[Row], task: str, condition: str) -> list[Row]:
+    """The rows of one cell of the study."""
+    return [row for row in rows if (row["task"], row["condition"]) == (task, condition)]
+
+
+def values(rows: Iterable[Row], column: str) -> list[float]:
+    """What a column holds, without the gaps."""
+    return [row[column] for row in rows if row[column] is not None]
+
+
+def print_table(rows: list[Row]) -> None:
+    """Print one line for each task and condition."""
+    heads = ("task", "condition", "solved", "solved from [95 % of IQM]", "solved at", "stays solved", "final")
+    table = Table(*heads, caption="medians over seeds; IQM: interquartile mean")
+    for task, condition in dict.fromkeys((row["task"], row["condition"]) for row in rows):
+        mine = of(rows, task, condition)
+        begun, at, final = (values(mine, column) for column in ("solved_from", "solved_at", "final_mean"))
+        low, high = interval(begun) if begun else (0.0, 0.0)
+        table.add_row(
+            task, condition, f"{len(begun)}/{len(mine)}" if TASKS[task].threshold is not None else "-",
+            f"{np.median(begun):.0f} [{low:.0f}, {high:.0f}]" if begun else "-", f"{np.median(at):.0f}" if at else "-",
+            f"{sum(values(mine, 'stays_solved')):.0f}/{len(begun)}" if begun else "-",
+            f"{np.median(final):.4g}" if final else "-",
+        )  # fmt: skip
+    Console(width=max(Console().width, 120), markup=False).print(table)

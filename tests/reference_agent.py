@@ -1,0 +1,185 @@
+"""The actor-critic in plain NumPy, written from the equations; its two networks are those of `tests.reference`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from gymnasium.spaces import Discrete
+
+from controllers import ActorCritic, policies
+from tests.reference import ReferenceNetwork
+
+Floats = npt.NDArray[np.float64]
+DEVIATION_SHARE = float(getattr(policies, "DEVIATION_SHARE", 1.0))
+
+
+def encoded(s: Floats, n_fields: int) -> Floats:
+    """Each entry s, followed by its fields: bells of width 2 / n over tanh(s / 2), centres evenly within [-1, 1]."""
+    centres = (2.0 * np.arange(n_fields) + 1.0) / max(n_fields, 1) - 1.0
+    off = (np.tanh(s / 2.0)[:, None] - centres) / (2.0 / max(n_fields, 1))
+    return np.concatenate([s[:, None], np.exp(-(off**2) / 2.0)], axis=1).ravel()
+
+
+def novelty(visits: Floats, fields: Floats) -> float:
+    """Mean over entries of 1 / sqrt(1 + N), N their fields' mean visits, weighted by activity; counts the visit."""
+    if not fields.size:
+        return 0.0
+    n = (fields * visits).sum(axis=1) / (fields.sum(axis=1) + 1e-9)
+    visits += fields
+    return float(np.mean(1.0 / np.sqrt(1.0 + n)))
+
+
+def usual(values: Sequence[float]) -> float:
+    """Mean in which a value counts 0.9998 times as much as the one after it."""
+    weights = 0.9998 ** np.arange(len(values))[::-1]
+    return float(weights @ np.array(values) / weights.sum())
+
+
+class Errors:
+    """TD errors so far: each is bound to 20 times their root mean square, itself included."""
+
+    def __init__(self) -> None:
+        self.given: list[float] = []
+        self.clipped: list[float] = []
+
+    def clip(self, error: float) -> float:
+        """Take one more error; what is left of it."""
+        self.given.append(error)
+        bound = 20.0 * math.sqrt(usual([e * e for e in self.given]))
+        self.clipped.append(max(-bound, min(bound, error)))
+        return self.clipped[-1]
+
+    def size(self) -> float:
+        """Mean size of what was left of them, at least 0.1."""
+        return max(usual([abs(e) for e in self.clipped]), 0.1)
+
+
+class Twin:
+    """The actor-critic from the equations: td = r + bonus + discount V' - V, w <- w - step td tag, tags laid before it.
+
+    V is the critic's readout plus a baseline, which moves by a share of each td. The entropy bonus takes the sign of
+    the td that it is multiplied with. `noise` is the exploration noise; copy the standard normal numbers that the agent
+    has drawn ahead into `fresh` before it uses them.
+    """
+
+    def __init__(self, agent: ActorCritic, noise: Floats) -> None:
+        self.s, self.space = agent.settings, agent.actions.space
+        self.noise, self.fresh = noise.copy(), agent._noise.copy()
+        keep = self.s.discount * self.s.trace_decay
+        self.actor, self.critic = (
+            ReferenceNetwork(msgspec.structs.replace(net.settings, tag_decay=keep), net.weights, net.feedback)
+            for net in (agent.actor, agent.critic)
+        )
+        self.chosen, self.inputs, self.seen = 0, np.zeros(0), list[Floats]()
+        self.returns: list[float] = []
+        self.errors, self.total, self.baseline, self.value, self.td_error = Errors(), 0.0, 0.0, 0.0, 0.0
+        self.visits = np.zeros((agent.n_observation, self.s.n_fields))
+
+    def begin(self, x: Floats) -> Floats | int:
+        """Rest, some ticks of the first observation, and the first action."""
+        self.total = 0.0
+        for net in (self.actor, self.critic):
+            net.clear()
+            if not self.s.keep_state:
+                net.reset()
+        self._look(x)
+        for net in (self.actor, self.critic):
+            show(net, self.inputs, 1 if self.s.keep_state else self.s.warm_ticks)
+        return self._take_action()
+
+    def step(self, x: Floats, reward: float, terminated: bool, truncated: bool) -> Floats | int | None:
+        """Learn, and the next action."""
+        s = self.s
+        self.critic.tag([-1.0])
+        self.td_error = self._scaled(reward, terminated) - self.value
+        if not terminated:
+            self._look(x)
+            show(self.critic, self.inputs, 1)
+            self.td_error += s.discount * (self.baseline + float(self.critic.y[0]))
+            self.td_error += s.novelty * novelty(self.visits, self.inputs.reshape(len(x), -1)[:, 1:])
+        self.actor.tag(self._blame(math.copysign(s.entropy, self.td_error)))
+        intentional = s.optimiser == "intentional"
+        delta = self.errors.clip(self.td_error) if intentional else self.td_error
+        self.actor.update(delta / self.errors.size() if intentional else delta)
+        self.critic.update(delta)
+        if not terminated:
+            show(self.actor, self.inputs, 1)
+        action = None if terminated or truncated else self._take_action()
+        self.baseline += s.baseline_rate * delta
+        return action
+
+    def greedy(self, shown: Sequence[Floats]) -> list[Floats | int]:
+        """Greedy actions of an episode, on a copy of the actor."""
+        actor, actions = copy.deepcopy(self.actor), list[Floats | int]()
+        actor.reset()
+        for t, x in enumerate(shown):
+            show(actor, self._inputs(x), self.s.warm_ticks if t == 0 else 1)
+            if isinstance(self.space, Discrete):
+                actions.append(int(np.argmax(actor.y)) + int(self.space.start))
+            else:
+                actions.append(self._in_box(np.split(actor.y, 2)[0]))
+        return actions
+
+    def _scaled(self, reward: float, terminated: bool) -> float:
+        """Reward over the deviation of the discounted returns so far."""
+        self.total = reward + self.s.discount * self.total
+        self.returns.append(self.total)
+        if terminated:
+            self.total = 0.0
+        if len(self.returns) < 2 or not self.s.scale_rewards:
+            return reward
+        return reward / math.sqrt(np.var(self.returns, ddof=1) + 1e-8)
+
+    def _inputs(self, x: Floats) -> Floats:
+        seen = np.array(self.seen)
+        deviation = np.sqrt(seen.var(0, ddof=1) + 1e-8) if len(seen) > 1 else math.sqrt(1.0 + 1e-8)
+        standard = np.clip((x - seen.mean(0)) / deviation, -10.0, 10.0)
+        return encoded(standard if self.s.normalise_observations else x, self.s.n_fields)
+
+    def _look(self, x: Floats) -> None:
+        self.seen.append(x)
+        self.inputs = self._inputs(x)
+
+    def _take_action(self) -> Floats | int:
+        """An action of what the networks show, and the value that goes with it."""
+        y, c = self.actor.y, self.s.noise_correlation
+        self.noise = c * self.noise + math.sqrt(1.0 - c * c) * self.fresh
+        self.value = self.baseline + float(self.critic.y[0])
+        if isinstance(self.space, Discrete):
+            p = np.exp(y - y.max()) / np.exp(y - y.max()).sum()
+            uniform = math.erfc(-self.noise[0] / math.sqrt(2.0)) / 2.0
+            self.chosen = int(np.searchsorted(np.cumsum(p), uniform, side="right"))
+            return self.chosen + int(self.space.start)
+        mu, raw = np.split(y, 2)
+        return self._in_box(mu + (1e-3 + np.logaddexp(0.0, raw + self.s.deviation_bias)) * self.noise)
+
+    def _blame(self, weight: float) -> Floats:
+        """Error of the readout for the last action: minus the gradient of log-probability and weighted entropy."""
+        y = self.actor.y
+        if isinstance(self.space, Discrete):
+            p = np.exp(y - y.max()) / np.exp(y - y.max()).sum()
+            log_p = np.log(p + 1e-12)
+            return np.asarray(p - np.eye(p.size)[self.chosen] + weight * p * (log_p - p @ log_p))
+        raw, noise = np.split(y, 2)[1] + self.s.deviation_bias, self.noise
+        sigma, slope = 1e-3 + np.logaddexp(0.0, raw), 1.0 / (1.0 + np.exp(-raw))
+        return np.concatenate([-noise / sigma, -DEVIATION_SHARE * (noise**2 - 1.0 + weight) * slope / sigma])
+
+    def _in_box(self, action: Floats) -> Floats:
+        low, high = self.space.low, self.space.high  # type: ignore[attr-defined]
+        return np.asarray(low + (high - low) * (1.0 + np.clip(action, -1.0, 1.0)) / 2.0)
+
+
+def show(net: ReferenceNetwork, x: Floats, ticks: int) -> None:
+    """Ticks of the same input; of those before the last, eligibility traces see nothing but the filtered activity."""
+    for k in range(ticks):
+        if k > 0:
+            net.pending = False
+            for layer in net.layers:
+                for connection in layer.connections.values():
+                    connection.eps_v = layer.alpha * connection.eps_v + layer.scale * connection.pre
+        net.step(x)
