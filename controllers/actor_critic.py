@@ -62,7 +62,7 @@ class ActorCritic:
             "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
             "normalisation": s.normalisation,
-            "optimiser": s.optimiser, "freeze_hidden": s.freeze_hidden,
+            "optimiser": s.optimiser, "beta_2": 0.9999, "freeze_hidden": s.freeze_hidden,
             "w_out_scale": 0.0, "dtype": s.dtype,
         }  # fmt: skip
         self.actor = Network(

@@ -3,6 +3,8 @@
 Source: the policy gradient, Sutton & Barto 2018, Reinforcement Learning, chapter 13; in e-prop, Bellec et al. 2020,
 Nat. Commun. 11:3625, equation 34 and following. Errors are those of a loss, so that descent on ``td_error x error``
 raises the probability of an action that turned out better than expected.
+
+The bonus keeps a policy undecided: entropy of the Gaussian, cross entropy from the uniform policy of the categorical.
 """
 
 from __future__ import annotations
@@ -34,13 +36,14 @@ def draw_categorical(p: Array, noise: float) -> int:
 
 
 @kernel
-def categorical_error(error: Array, p: Array, chosen: int, entropy: float) -> None:
-    """error_k = p_k - 1[k = chosen] + entropy p_k (log p_k + H), the last term with the weight of an entropy bonus."""
-    h = 0.0
+def categorical_error(error: Array, p: Array, chosen: int, bonus: float) -> None:
+    """error_k = p_k - 1[k = chosen] + bonus (p_k - 1 / n).
+
+    The last term is the gradient of the cross entropy from the uniform policy to p. Unlike that of the entropy it does
+    not vanish as p becomes certain, so that no policy is beyond return.
+    """
     for k in range(p.size):
-        h -= p[k] * math.log(p[k] + 1e-12)
-    for k in range(p.size):
-        error[k] = p[k] + entropy * p[k] * (math.log(p[k] + 1e-12) + h)
+        error[k] = p[k] + bonus * (p[k] - 1.0 / p.size)
     error[chosen] -= 1.0
 
 

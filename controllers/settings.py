@@ -33,7 +33,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     baseline_rate : float
         Share of each TD error that goes into an offset of all values at once.
     entropy : float
-        Weight of the entropy bonus.
+        Weight of the bonus for an undecided policy, see `controllers.policies`.
     novelty : float
         Weight of the bonus for observations whose receptive fields were rarely visited, in units of scaled reward.
     noise_correlation : float
@@ -70,12 +70,12 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     trace_decay: Fraction = 0.8
     optimiser: Literal["intentional", "obgd", "sgd", "adam"] = "intentional"
     actor_rate: Positive = 0.03
-    critic_rate: Positive = 0.2
+    critic_rate: Positive = 0.15
     actor_overshoot: Positive = 5.0
     critic_overshoot: Positive = 3.0
-    baseline_rate: Fraction = 0.5
+    baseline_rate: Fraction = 0.3
     entropy: NonNegative = 0.01
-    novelty: NonNegative = 0.5
+    novelty: NonNegative = 0.3
     noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
     deviation_bias: float = 2.0
     membrane_decay: Fraction = 0.5

@@ -18,6 +18,7 @@ Speed: the share of the run until the running score first reaches the target.
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -146,11 +147,22 @@ def study(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def conditions(rules: Iterable[str] = RULES) -> list[tuple[str, str, str, str, bool]]:
+def conditions(tasks: Iterable[str], rules: Iterable[str] = RULES) -> list[tuple[str, str, str, str, bool]]:
     """Task, optimiser, normalisation, rule, frozen."""
-    found = [(task, optimiser, by, name, False) for task, optimisers in TASKS.items() for optimiser in optimisers
-             for by in ("peak", "area") for name in rules]  # fmt: skip
-    return found + [(t, optimiser, "peak", "2", True) for t, optimisers in TASKS.items() for optimiser in optimisers]
+    pairs = [(task, optimiser) for task in tasks for optimiser in TASKS[task]]
+    found = [(*pair, by, name, False) for pair in pairs for by in ("peak", "area") for name in rules]
+    return found + [(*pair, "peak", "2", True) for pair in pairs]
+
+
+def kept(but: Iterable[str]) -> list[dict[str, Any]]:
+    """Rows of an earlier run, but for those of some tasks."""
+    path = RESULTS / "slope_learning.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = [dict(row) for row in csv.DictReader(file) if row["task"] not in but]
+    numbers = {"learning_rate": float, "seed": int, "score": float, "reached_at": float}
+    return [{k: numbers[k](v) if k in numbers and v else (v or None) for k, v in row.items()} for row in rows]
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
@@ -185,13 +197,23 @@ def draw(rows: list[dict[str, Any]]) -> None:
     save_figure(figure, RESULTS / "slope_learning.png")
 
 
+def choose(tasks: str | None) -> list[str]:
+    """Names of tasks from an option."""
+    names = tasks.split(",") if tasks else list(TASKS)
+    if unknown := [name for name in names if name not in TASKS]:
+        raise typer.BadParameter(f"no task {', '.join(unknown)}; there are {', '.join(TASKS)}.")
+    return names
+
+
 def main(
+    tasks: Annotated[str | None, typer.Option(help="Names, with commas between; rows of others are kept.")] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Runs of each condition.")] = 5,
     quick: Annotated[bool, typer.Option("--quick", help="One rate, short runs, to see that it works.")] = False,
 ) -> None:
     """Tune, then run; writes results/slope_learning.csv and results/slope_learning.png."""
     size, seeds = (0.02, 2) if quick else (1.0, seeds)
-    chosen = conditions(list(RULES)[-1:] if quick else RULES)
+    names = choose(tasks)
+    chosen = conditions(names, list(RULES)[-1:] if quick else RULES)
     trials = [(*c[:4], rate, c[4], 100, size) for c in chosen for rate in TASKS[c[0]][c[1]]]
     best = {c: TASKS[c[0]][c[1]][1] for c in chosen}
     with ProcessPoolExecutor(os.cpu_count()) as pool:
@@ -205,8 +227,9 @@ def main(
                 best[c] = max(of_rate, key=lambda rate: float(np.mean(of_rate[rate])))
         jobs = [(*c[:4], best[c], c[4], seed, size) for c in chosen for seed in range(seeds)]
         rows = list(track(pool.map(study, jobs), "learning", len(jobs), console=Console(stderr=True)))
-    write_table("slope_learning", rows)
-    draw(rows)
+    everything = sorted([*kept(names), *rows], key=lambda row: list(TASKS).index(row["task"]))
+    write_table("slope_learning", everything)
+    draw(everything)
     for c in chosen:
         mine = [row for job, row in zip(jobs, rows, strict=True) if (*job[:4], job[5]) == c]
         scores, times = [row["score"] for row in mine], [row["reached_at"] for row in mine]

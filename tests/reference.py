@@ -255,7 +255,7 @@ class ReferenceNetwork:
         if s.optimiser == "obgd":
             step /= max(1.0, s.learning_rate * s.overshoot * max(abs(third), 1.0) * l1)
         if s.optimiser == "intentional":
-            step /= max(math.sqrt(self.mean_norm / (1.0 - s.norm_decay**tags) * self.tag_norm), 1e-8)
+            step /= max(math.sqrt(self.mean_norm * self.tag_norm), self.mean_norm, self.tag_norm / 10.0, 1e-8)
         self.step_size = step
         for name, m in self.matrices.items():
             if name == "w_out" or not s.freeze_hidden:
@@ -309,7 +309,8 @@ class ReferenceNetwork:
         learns = [m for name, m in self.matrices.items() if name == "w_out" or not s.freeze_hidden]
         learns += self.feedback.values() if s.feedback == "adaptive" else []
         norms = np.sum([m.measure(s) for m in learns], axis=0)
-        self.mean_norm += (1.0 - s.norm_decay) * (norms[0] - self.mean_norm)
+        tags = self.matrices["w_out"].updates
+        self.mean_norm += max(1.0 - s.norm_decay, 1.0 / tags) * (norms[0] - self.mean_norm)
         self.tag_norm = norms[1]
 
     def _send_signals(self, error: Floats) -> None:

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.spaces import Discrete
 
-from controllers import ActorCritic, policies
+from controllers import ActorCritic
 from tests.reference import ReferenceNetwork
 
 Floats = npt.NDArray[np.float64]
-DEVIATION_SHARE = float(getattr(policies, "DEVIATION_SHARE", 1.0))
 
 
 def encoded(s: Floats, n_fields: int) -> Floats:
@@ -159,15 +158,14 @@ class Twin:
         return self._in_box(mu + (1e-3 + np.logaddexp(0.0, raw + self.s.deviation_bias)) * self.noise)
 
     def _blame(self, weight: float) -> Floats:
-        """Error of the readout for the last action: minus the gradient of log-probability and weighted entropy."""
+        """Error of the readout for the last action: minus the gradient of log-probability and weighted bonus."""
         y = self.actor.y
         if isinstance(self.space, Discrete):
             p = np.exp(y - y.max()) / np.exp(y - y.max()).sum()
-            log_p = np.log(p + 1e-12)
-            return np.asarray(p - np.eye(p.size)[self.chosen] + weight * p * (log_p - p @ log_p))
+            return np.asarray(p - np.eye(p.size)[self.chosen] + weight * (p - 1.0 / p.size))
         raw, noise = np.split(y, 2)[1] + self.s.deviation_bias, self.noise
         sigma, slope = 1e-3 + np.logaddexp(0.0, raw), 1.0 / (1.0 + np.exp(-raw))
-        return np.concatenate([-noise / sigma, -DEVIATION_SHARE * (noise**2 - 1.0 + weight) * slope / sigma])
+        return np.concatenate([-noise / sigma, -(noise**2 - 1.0 + weight) * slope / sigma])
 
     def _in_box(self, action: Floats) -> Floats:
         low, high = self.space.low, self.space.high  # type: ignore[attr-defined]

@@ -86,8 +86,8 @@ def test_what_is_no_synapse_has_no_gradient() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"rate_strength": 1.0}, {"spike_l1": 0.1}, {"voltage_l2": 0.1}, {"beta_2": 1.0}, {"norm_decay": 1.0},
-     {"norm_decay": 1.0 - 1e-9, "dtype": "float32"}],
+    [{"rate_strength": 1.0}, {"spike_l1": 0.1}, {"voltage_l2": 0.1}, {"beta_2": 1.0},
+     {"beta_2": 1.0 - 1e-9, "dtype": "float32"}],
     ids=str,
 )  # fmt: skip
 def test_settings_that_would_divide_by_zero_are_refused(settings: dict[str, Any]) -> None:

@@ -81,14 +81,17 @@ def overshooting_bound(third: float, l1: float, learning_rate: float, overshoot:
 
 
 @kernel
-def intentional_step(learning_rate: float, mean_norm: float, norm_decay: float, n: int, tag_norm: float) -> float:
+def intentional_step(learning_rate: float, mean_norm: float, tag_norm: float) -> float:
     """Step size that changes the prediction by `learning_rate` times its error.
 
-    step = learning_rate / max(sqrt(mean_G / (1 - norm_decay^n) Z), 1e-8), after n = 1, 2, ... tags: G and Z are the
-    norms of gradient and tag, see `measure_matrix`, and mean_G is the running mean of G.
-    Sharifnassab, Elsayed, De Asis, Mahmood, Sutton 2026, arXiv:2604.19033.
+    step = learning_rate / max(sqrt(mean_G Z), mean_G, Z / 10, 1e-8): G and Z are the norms of gradient and tag, see
+    `measure_matrix`, and mean_G is the running mean of G. Sharifnassab, Elsayed, De Asis, Mahmood, Sutton 2026,
+    arXiv:2604.19033, have the first of the four. The second keeps a tag that has vanished, as those of a policy do that
+    has become certain, from being blown up; the third a rare one after many of these from changing the prediction by
+    more than ten times what is intended.
     """
-    return learning_rate / max(np.sqrt(mean_norm / (1.0 - norm_decay**n) * tag_norm), 1e-8)  # type: ignore[no-any-return]
+    norm = max(np.sqrt(mean_norm * tag_norm), mean_norm, 0.1 * tag_norm, 1e-8)
+    return learning_rate / norm  # type: ignore[no-any-return]
 
 
 @kernel

@@ -85,7 +85,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     overshoot : float
         kappa of the overshooting bound.
     norm_decay : float
-        Of the running mean of the gradient's norm that the intentional step divides by.
+        Of the running mean of the gradient's norm that the intentional step divides by; 1: of all ticks alike.
     tag_decay : float
         Decay of the gradient's tag from tick to tick: discount x trace decay for a TD error; 1 sums.
     clip_value, clip_norm : float
@@ -197,11 +197,8 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                     f"{name} is {getattr(self, name)} with optimiser 'intentional', which takes no regularisers; "
                     f"set {name}=0 or take another optimiser."
                 )
-        for name in ("beta_2", "norm_decay"):
-            if np.dtype(self.dtype).type(getattr(self, name)) == 1.0:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; optimiser 'intentional' needs it below 1 in {self.dtype}."
-                )
+        if np.dtype(self.dtype).type(self.beta_2) == 1.0:
+            raise ValueError(f"beta_2 is {self.beta_2}; optimiser 'intentional' needs it below 1 in {self.dtype}.")
 
 
 def _native(value: Any) -> Any:

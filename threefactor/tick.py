@@ -190,7 +190,8 @@ def measure(state: Array, table: Ints) -> None:
                 matrix(state, table, last if kind == 2 else block, at.MASK + (kind + 1) // 2, n), kind == 1,
                 state[at.BETA_2], state[at.LIFT], state[at.EPSILON],
             )  # fmt: skip
-    state[at.MEAN_NORM] += (one - state[at.NORM_DECAY]) * (norms[0] - state[at.MEAN_NORM])
+    share = max(one - state[at.NORM_DECAY], 1.0 / table[counter])  # a plain mean at first
+    state[at.MEAN_NORM] += share * (norms[0] - state[at.MEAN_NORM])
     state[at.TAG_NORM] = norms[1]
 
 
@@ -231,12 +232,9 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
     scale, step = state.dtype.type(1), state[at.LEARNING_RATE]
     layers = table[at.N_LAYERS]
     if table[at.OPTIMISER] == INTENTIONAL:
-        tagged = table[at.N_SWITCHES + layers * at.BLOCK + at.STEPS]
-        if tagged == 0:
+        if table[at.N_SWITCHES + layers * at.BLOCK + at.STEPS] == 0:  # nothing was tagged yet
             return
-        state[at.STEP_SIZE] = intentional_step(
-            state[at.LEARNING_RATE], state[at.MEAN_NORM], state[at.NORM_DECAY], tagged, state[at.TAG_NORM]
-        )
+        state[at.STEP_SIZE] = intentional_step(state[at.LEARNING_RATE], state[at.MEAN_NORM], state[at.TAG_NORM])
         step = state[at.STEP_SIZE]
     if table[at.OPTIMISER] == OBGD or state[at.CLIP_NORM] < np.inf:
         norms = state[at.NORMS : at.NORMS + 2]
