@@ -77,7 +77,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     entropy: NonNegative = 0.01
     novelty: NonNegative = 0.3
     noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
-    deviation_bias: float = 2.0
+    deviation_bias: float = 3.0
     membrane_decay: Fraction = 0.5
     readout_decay: Fraction = 0.4
     warm_ticks: Annotated[int, Meta(ge=1)] = 8
