@@ -1,0 +1,110 @@
+"""Weight changes of a whole network: the step that is shared by all its matrices, and the descent of each."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from threefactor import layout as at
+from threefactor._jit import kernel
+from threefactor.arrays import Array, Ints
+from threefactor.forward import fill
+from threefactor.layout import has, matrix, vector
+from threefactor.optimisers import (
+    ADAM,
+    INTENTIONAL,
+    OBGD,
+    adam_step,
+    add_norms,
+    descend,
+    intentional_step,
+    measure_matrix,
+    overshooting_bound,
+)
+
+
+@kernel
+def measure(state: Array, table: Ints) -> None:
+    """For the intentional step: mean squares of this tick's gradient, its running norm, and the norm of the tags."""
+    last, one = table[at.N_LAYERS], state.dtype.type(1)
+    counter, norms = at.N_SWITCHES + last * at.BLOCK + at.STEPS, state[at.NORMS : at.NORMS + 2]
+    table[counter] += 1
+    state[at.LIFT] = 1.0 / (1.0 - state[at.BETA_2] ** table[counter])
+    fill(norms, 0)
+    error = vector(state, table, last, at.ERROR)
+    for block in range(last + 1):
+        n = vector(state, table, block, at.G).size
+        for kind in range(3):
+            if not has(table, block, at.TAG + kind):
+                continue
+            # onto the readout, and so for feedback, there are no traces; feedback has no mask: the readout's own fields
+            # of these names are empty
+            direct = block == last or kind == 2
+            sent = (at.ZBAR if block == last else at.ZBAR_OUT) if direct else at.SIGNAL
+            measure_matrix(
+                norms, matrix(state, table, block, at.S + kind, n), matrix(state, table, block, at.E, n),
+                matrix(state, table, block, at.TAG + kind, n),
+                matrix(state, table, last if direct else block, at.EBAR + kind % 2, n), error,
+                vector(state, table, block, sent),
+                matrix(state, table, last if kind == 2 else block, at.MASK + (kind + 1) // 2, n), kind == 1,
+                state[at.BETA_2], state[at.LIFT], state[at.EPSILON],
+            )  # fmt: skip
+    share = max(one - state[at.NORM_DECAY], 1.0 / table[counter])  # a plain mean at first
+    state[at.MEAN_NORM] += share * (norms[0] - state[at.MEAN_NORM])
+    state[at.TAG_NORM] = norms[1]
+
+
+@kernel
+def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float, scale: float, shared: float) -> None:
+    """Descend one matrix along its tags.
+
+    `kind`: 0 from below, 1 recurrent, 2 feedback; `shared`: the step of the optimisers that have one for all matrices.
+    """
+    g = vector(state, table, block, at.G)
+    n, optimiser = g.size, table[at.OPTIMISER]
+    tags = matrix(state, table, block, at.TAG + kind, n)
+    step = shared
+    if optimiser == ADAM:
+        counter = at.N_SWITCHES + block * at.BLOCK + at.STEPS + kind
+        table[counter] += 1
+        state[at.STEP_SIZE] = adam_step(state[at.LEARNING_RATE], state[at.BETA_1], state[at.BETA_2], table[counter])
+        step = state[at.STEP_SIZE]
+    reg = matrix(state, table, block, at.REG + kind, n)
+    decay = state[at.FEEDBACK_DECAY] if kind == 2 else state[at.WEIGHT_DECAY]
+    descend(
+        matrix(state, table, block, at.W + kind, n), matrix(state, table, block, at.M + kind, n),
+        matrix(state, table, block, at.S + kind, n), tags, reg, g, optimiser, third, scale, step, state[at.BETA_1],
+        state[at.BETA_2], state[at.EPSILON], state[at.LIFT], state[at.LEARNING_RATE] * decay, state[at.CLIP_VALUE],
+        state[at.WEIGHT_MIN], state[at.WEIGHT_MAX],
+    )  # fmt: skip
+
+
+@kernel
+def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
+    """Change the weights by `third` x tags and by what the regularisers gathered.
+
+    With `at_once` hidden weights that are learnt later are left out.
+    """
+    scale, step = state.dtype.type(1), state[at.LEARNING_RATE]
+    layers = table[at.N_LAYERS]
+    if table[at.OPTIMISER] == INTENTIONAL:
+        if table[at.N_SWITCHES + layers * at.BLOCK + at.STEPS] == 0:  # nothing was tagged yet
+            return
+        state[at.STEP_SIZE] = intentional_step(state[at.LEARNING_RATE], state[at.MEAN_NORM], state[at.TAG_NORM])
+        step = state[at.STEP_SIZE]
+    if table[at.OPTIMISER] == OBGD or state[at.CLIP_NORM] < np.inf:
+        norms = state[at.NORMS : at.NORMS + 2]
+        fill(norms, 0)
+        for block in range(layers + 1):
+            for rec in range(2):
+                tags, reg = vector(state, table, block, at.TAG + rec), vector(state, table, block, at.REG + rec)
+                add_norms(norms, tags, reg, third)
+        if table[at.OPTIMISER] == OBGD:
+            state[at.STEP_SIZE] = overshooting_bound(third, norms[0], state[at.LEARNING_RATE], state[at.OVERSHOOT])
+            step = state[at.STEP_SIZE]
+        if norms[1] > state[at.CLIP_NORM] * state[at.CLIP_NORM]:
+            scale = state[at.CLIP_NORM] / np.sqrt(norms[1])
+    for block in range(layers + 1):
+        first = 2 if at_once and block < layers and table[at.DEFERS] == at.WEIGHTS else 0
+        for kind in range(first, 3):
+            if has(table, block, at.TAG + kind):
+                update_matrix(state, table, block, kind, third, scale, step)
