@@ -35,8 +35,10 @@ from demos.results import RESULTS, interval, write_table
 from envs import DelayedCue
 from threefactor.pictures import running_mean
 
-# for tasks that hide part of their state
-MEMORY = dict(recurrent=True, adaptive_share=1.0, adaptation_decay=0.99, adaptation_strength=0.3, readout_decay=0.1)
+MEMORY = {  # for tasks that hide part of their state
+    "recurrent": True, "readout_decay": 0.1, "adaptive_share": 1.0, "adaptation_decay": 0.99,
+    "adaptation_strength": 0.3,
+}  # fmt: skip
 STORE = RESULTS / "control_runs.jsonl"
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2
 CURVE = 300  # points kept of a learning curve
