@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from demos.control import TASKS, Row, choose, choose_tasks, of, study
 from demos.results import RESULTS
@@ -42,6 +43,7 @@ def draw_task(axes: Axes, rows: list[Row], task: str) -> None:
     if threshold is not None:
         axes.axhline(threshold, color="black", linestyle=":", linewidth=1)
     axes.set(xlabel="environment steps", ylabel=f"return (mean of the last {window})")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_title(TASKS[task].title, fontsize=10)
 
 
