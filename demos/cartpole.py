@@ -1,8 +1,8 @@
 """CartPole-v1 by many seeds: the default agent beside its controls.
 
-The controls are a frozen hidden layer (only the readouts learn) and the fixed slope 2. On this task the frozen layer
-learns as fast as the plastic one: random spiking features suffice, so CartPole shows that the whole agent works and
-says nothing about hidden plasticity.
+The controls are a frozen hidden layer (only the readouts learn) and the fixed slope 2. On this task a frozen layer can
+do as well as a plastic one, where the features at hand suffice: what it says about hidden plasticity it says about
+the features of this agent. `demos.control_table` has other tasks.
 """
 
 from __future__ import annotations
