@@ -6,6 +6,7 @@ from controllers.cloner_settings import ClonerSettings
 from controllers.cloning import Cloner
 from controllers.settings import ActorCriticSettings
 from controllers.training import Episode, Loop, evaluate, solved
+from controllers.vector import VectorActorCritic
 
 __all__ = [
     "BPTT",
@@ -15,6 +16,7 @@ __all__ = [
     "ClonerSettings",
     "Episode",
     "Loop",
+    "VectorActorCritic",
     "evaluate",
     "solved",
 ]

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controllers.cloner_settings import ClonerSettings
-from controllers.encoding import LARGE
-from controllers.normalisation import observe, standardise
+from controllers.normalisation import LARGE, observe, standardise
 from controllers.policies import CATEGORICAL
 from controllers.settings import tau_of
 from controllers.spaces import Actions, flat_size
@@ -78,22 +77,26 @@ class Cloner:
     ) -> None:
         s = self.settings = build(ClonerSettings, **settings)
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
+        if isinstance(action_space, gym.spaces.MultiDiscrete):
+            raise ValueError(f"action space is {action_space}; a student takes Discrete or Box with finite bounds.")
         self.teacher = teacher
+        categorical = self.actions.kind == CATEGORICAL
+        n_out = self.actions.n_readout if categorical else self.actions.n_action
         sizes = [s.n_hidden] if isinstance(s.n_hidden, int) else s.n_hidden
         self.network = Network(
-            self.n_observation, sizes, self.actions.n_action, n_adaptive=[round(s.adaptive_share * n) for n in sizes],
+            self.n_observation, sizes, n_out, n_adaptive=[round(s.adaptive_share * n) for n in sizes],
             recurrent=s.recurrent, bias=True, tau_m=tau_of(s.membrane_decay), tau_out=tau_of(s.readout_decay),
             tau_adaptation=tau_of(s.adaptation_decay), adaptation_strength=s.adaptation_strength,
             normalise_current=True, surrogate=s.surrogate, slope=s.slope, height=s.height,
             normalisation=s.normalisation, optimiser=s.optimiser, learning_rate=s.learning_rate,
             freeze_hidden=s.freeze_hidden, w_out_scale=0.0, dtype=s.dtype,
-            readout="softmax" if self.actions.kind == CATEGORICAL else "linear", seed=self.seed,
+            readout="softmax" if categorical else "linear", seed=self.seed,
         )  # fmt: skip
         self.schedule = SlopeSchedule(s.slope_schedule)
         self._rng = np.random.default_rng(self.seed)
         self._numbers = np.zeros(N_NUMBERS)
         self._mean, self._squares, x = (np.zeros(self.n_observation) for _ in range(3))
-        self._chosen = np.zeros(1 if self.actions.kind == CATEGORICAL else self.actions.n_action)
+        self._chosen = np.zeros(self.actions.n_action)
         self._rest = self.network.fast.copy()
         self._acting = self._rest.copy()
         self._begun = False
@@ -217,7 +220,7 @@ class Cloner:
             "begun": self._begun, "settings": msgspec.to_builtins(self.settings),
             "random": self._rng.bit_generator.state,
         }  # fmt: skip
-        arrays = {"state": self.network.state, "table": self.network.table, **self._own(), **self.actions.arrays()}
+        arrays = {**self.network.arrays(), **self._own(), **self.actions.arrays()}
         copies = {name: array.copy() for name, array in arrays.items()}
         return {"arrays": copies, "about": about, "teacher": self.teacher}
 

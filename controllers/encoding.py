@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 
+from controllers.normalisation import LARGE, standard
 from threefactor._jit import kernel
 from threefactor.arrays import Array
-
-LARGE = 1e15
 
 
 @kernel
@@ -31,8 +30,7 @@ def encode(out: Array, x: Array, mean: Array, squares: Array, count: float, limi
     """
     for i in range(x.size):
         if count > 0.0:
-            variance = squares[i] / (count - 1.0) if count > 1.0 else 1.0
-            s = min(max((x[i] - mean[i]) / math.sqrt(variance + 1e-8), -limit), limit)
+            s = standard(x[i], mean[i], squares[i], count, limit)
         else:
             s = min(max(x[i], -LARGE), LARGE)  # what is finite in double precision must be so in single, too
         out[i * (1 + fields)] = s

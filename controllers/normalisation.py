@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 
-from controllers.encoding import LARGE
 from threefactor._jit import kernel
 from threefactor.arrays import Array
+
+LARGE = 1e15
 
 
 @kernel
@@ -24,8 +25,14 @@ def observe(mean: Array, squares: Array, count: float, x: Array) -> None:
 
 
 @kernel
+def standard(x: float, mean: float, squares: float, count: float, limit: float) -> float:
+    """(x - mean) / deviation, within [-limit, limit]; the deviation is 1 before the second sample."""
+    variance = squares / (count - 1.0) if count > 1.0 else 1.0
+    return min(max((x - mean) / math.sqrt(variance + 1e-8), -limit), limit)
+
+
+@kernel
 def standardise(out: Array, x: Array, mean: Array, squares: Array, count: float, limit: float) -> None:
-    """Out = (x - mean) / deviation, bounded to [-limit, limit]; deviation 1 before the second sample."""
+    """Write each entry as `standard` has it."""
     for i in range(x.size):
-        variance = squares[i] / (count - 1.0) if count > 1.0 else 1.0
-        out[i] = min(max((x[i] - mean[i]) / math.sqrt(variance + 1e-8), -limit), limit)
+        out[i] = standard(x[i], mean[i], squares[i], count, limit)

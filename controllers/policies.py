@@ -36,6 +36,15 @@ def draw_categorical(p: Array, noise: float) -> int:
 
 
 @kernel
+def likeliest(p: Array) -> int:
+    """Index of the largest probability, of the first of them if there are several."""
+    best = 0
+    for k in range(1, p.size):
+        best = k if p[k] > p[best] else best
+    return best
+
+
+@kernel
 def categorical_error(error: Array, p: Array, chosen: int, bonus: float) -> None:
     """error_k = p_k - 1[k = chosen] + bonus (p_k - 1 / n).
 

@@ -26,20 +26,22 @@ def flat_size(space: gym.Space[Any]) -> int:
 
 
 class Actions:
-    """The actions of a Discrete space or of a Box with finite bounds.
+    """The actions of a Discrete or MultiDiscrete space, or of a Box with finite bounds.
 
     A Gaussian policy's numbers are clipped to [-1, 1], which spans the bounds of the box.
 
     Parameters
     ----------
-    space : gymnasium.spaces.Discrete or gymnasium.spaces.Box
+    space : gymnasium.spaces.Discrete, MultiDiscrete or Box
 
     Attributes
     ----------
     kind : int
         CATEGORICAL or GAUSSIAN.
     n_action, n_readout, n_noise : int
-        Choices or entries of an action; readouts of the policy; random numbers a draw.
+        Entries of an action; readouts of the policy; random numbers a draw.
+    starts : list of int
+        For each entry of a categorical policy, where its choices start among the readouts; behind them n_readout.
 
     Raises
     ------
@@ -47,18 +49,29 @@ class Actions:
         Any other space, or a box without finite bounds.
     """
 
+    starts: list[int]
+
     def __init__(self, space: gym.Space[Any]) -> None:
         self.space = space
         if isinstance(space, gym.spaces.Discrete):
-            self.kind, self.n_action, self._start = CATEGORICAL, int(space.n), int(space.start)
-            self.n_readout, self.n_noise = self.n_action, 1
+            self.kind, self.n_action, self._start = CATEGORICAL, 1, int(space.start)
+            self.starts = [0, int(space.n)]
+            self.n_readout, self.n_noise = self.starts[-1], 1
+        elif isinstance(space, gym.spaces.MultiDiscrete):
+            self.kind, self.n_action = CATEGORICAL, space.nvec.size
+            self.starts = [0, *np.cumsum(space.nvec.reshape(-1)).tolist()]
+            self.n_readout, self.n_noise = self.starts[-1], self.n_action
         elif isinstance(space, gym.spaces.Box) and np.isfinite(space.low).all() and np.isfinite(space.high).all():
             self.kind, self.n_action = GAUSSIAN, math.prod(space.shape)
-            self.n_readout, self.n_noise = 2 * self.n_action, self.n_action
+            self.n_readout, self.n_noise, self.starts = 2 * self.n_action, self.n_action, []
             low, high = space.low.astype(np.float64), space.high.astype(np.float64)
             self._middle, self._reach = low / 2.0 + high / 2.0, high / 2.0 - low / 2.0
         else:
-            raise ValueError(f"action space is {space}; this agent takes Discrete or Box with finite bounds.")
+            mixed = " of mixed kinds" if isinstance(space, gym.spaces.Tuple | gym.spaces.Dict) else ""
+            raise ValueError(
+                f"action space is {space}{mixed}; this agent takes Discrete, MultiDiscrete or Box with finite bounds: "
+                "wrap the environment with TransformAction."
+            )
 
     def draw(self, rng: np.random.Generator, noise: Array) -> None:
         """Fill `noise` with the standard normal numbers that the policy needs for one action."""
@@ -66,8 +79,10 @@ class Actions:
 
     def decode(self, action: Array) -> Any:
         """Action of the environment's space."""
-        if self.kind == CATEGORICAL:
+        if isinstance(self.space, gym.spaces.Discrete):
             return int(action[0]) + self._start
+        if isinstance(self.space, gym.spaces.MultiDiscrete):
+            return self.space.start + action.astype(self.space.dtype).reshape(self.space.shape)
         box = cast(gym.spaces.Box, self.space)
         unit = np.clip(action, -1.0, 1.0).reshape(box.shape)
         # rounding to the space's type may step over a bound
@@ -75,14 +90,16 @@ class Actions:
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint's description keeps."""
-        if self.kind == CATEGORICAL:
-            return {"n": self.n_action, "start": self._start}
+        if isinstance(self.space, gym.spaces.Discrete):
+            return {"n": self.n_readout, "start": self._start}
         return {"dtype": str(self.space.dtype)}
 
     def arrays(self) -> dict[str, Array]:
         """What a checkpoint's arrays keep."""
-        if self.kind == CATEGORICAL:
+        if isinstance(self.space, gym.spaces.Discrete):
             return {}
+        if isinstance(self.space, gym.spaces.MultiDiscrete):
+            return {"action.choices": self.space.nvec, "action.start": self.space.start}
         box = cast(gym.spaces.Box, self.space)
         return {"action.low": box.low, "action.high": box.high}
 
@@ -91,4 +108,7 @@ class Actions:
         """The space that `about` and `arrays` came from."""
         if "n" in about:
             return gym.spaces.Discrete(about["n"], start=about["start"])
-        return gym.spaces.Box(arrays["action.low"], arrays["action.high"], dtype=np.dtype(about["dtype"]).type)
+        dtype = np.dtype(about["dtype"]).type
+        if "action.choices" in arrays:
+            return gym.spaces.MultiDiscrete(arrays["action.choices"], dtype=dtype, start=arrays["action.start"])
+        return gym.spaces.Box(arrays["action.low"], arrays["action.high"], dtype=dtype)

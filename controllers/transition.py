@@ -1,7 +1,10 @@
 """One step of the actor-critic in compiled code: observation in, action out, learning included.
 
+Several copies may learn together, each in a world of its own: the weights and `memory` are theirs in common, neurons,
+traces, tags and `own` are each one's.
+
 Reward-based e-prop: Bellec et al. 2020, Nat. Commun. 11:3625, equations 28 to 36. The TD error multiplies tags that
-were laid before it, so learning is causal; nothing but the two networks and the vector `memory` is kept.
+were laid before it, so learning is causal; nothing but the two networks and the vectors `memory`, `own` is kept.
 Clipping and normalisation of the TD error: Sharifnassab et al. 2026, arXiv:2604.19033.
 """
 
@@ -18,6 +21,7 @@ from controllers.policies import (
     draw_categorical,
     draw_gaussian,
     gaussian_error,
+    likeliest,
 )
 from threefactor import layout as at
 from threefactor import tick
@@ -27,72 +31,95 @@ from threefactor.forward import all_finite, copy
 from threefactor.layout import vector
 from threefactor.readouts import softmax
 
-# Places in `memory`: numbers first, then five vectors.
+# Places in `memory`, which all copies share: numbers, then vectors
 (
-    COUNT, RETURN, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, VALUE, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY,
-    SIGMA_FLOOR, OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, EPISODE_RETURN,
-    MEAN_TD_ERROR, MEAN_RATE, STEPS, BASELINE, BASELINE_RATE, NOISE_CORRELATION, NOVELTY, DEVIATION_BIAS,
-    NORMALISE_ERROR, ERRORS, ERROR_SQUARE, ERROR_SIZE, N_NUMBERS,
-) = range(30)  # fmt: skip
-# Places in `sizes`
-N_OBSERVATION, N_ACTION, N_NOISE, KIND, N_FIELDS, WARM_TICKS, N_SIZES = range(7)
+    COUNT, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY, SIGMA_FLOOR,
+    OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, MEAN_TD_ERROR, MEAN_RATE, STEPS, BASELINE,
+    BASELINE_RATE, NOISE_CORRELATION, NOVELTY, DEVIATION_BIAS, NORMALISE_ERROR, ERRORS, ERROR_SQUARE, ERROR_SIZE,
+    N_NUMBERS,
+) = range(27)  # fmt: skip
+MEAN, SQUARES, LOW, HIGH, N_STATISTICS = range(5)  # of observations: running mean, summed squared deviations, bounds
+VALUE, RETURN, EPISODE_RETURN, N_OWN = range(4)  # places in `own`, of which each copy has one: numbers, then vectors
+# Places in `sizes`; behind them, for a categorical policy, where the choices of each action start, and where they end
+N_OBSERVATION, N_ACTION, N_READOUT, N_NOISE, KIND, N_FIELDS, WARM_TICKS, N_COPIES, N_SIZES = range(9)
 
 KEPT_OF_ERRORS, CLIP_ERRORS, LEAST_SIZE = 0.9998, 20.0, 0.1  # running size of the TD error, bound in it, its floor
 LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
-BEGIN, STEP, ACT = 0, 1, 2  # commands
-DONE, BAD_OBSERVATION, BAD_REWARD = 0, 1, 2  # answers; unless DONE nothing was changed
+BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
+DONE, BAD_OBSERVATION, OUTSIDE, BAD_REWARD = 0, 1, 2, 3  # answers; unless DONE nothing was changed
+BEYOND = 1e-5  # share of an entry by which it may lie over a bound that was rounded
 
 
 @kernel
-def observation_of(memory: Array, sizes: Ints, which: int) -> Array:
-    """View of the observation (0), of its running mean (1) or of its summed squared deviations (2)."""
+def statistics_of(memory: Array, sizes: Ints, which: int) -> Array:
+    """View of a vector as long as an observation: MEAN, SQUARES, LOW or HIGH."""
     n = sizes[N_OBSERVATION]
     return memory[N_NUMBERS + which * n : N_NUMBERS + (which + 1) * n]
 
 
 @kernel
-def action_of(memory: Array, sizes: Ints) -> Array:
-    """View of the action; behind it come the probabilities, then the noise."""
-    start = N_NUMBERS + 3 * sizes[N_OBSERVATION]
-    return memory[start : start + sizes[N_ACTION]]
-
-
-@kernel
-def probabilities_of(memory: Array, sizes: Ints) -> Array:
-    """View of the probabilities of a categorical policy."""
-    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + sizes[N_ACTION]
-    return memory[start : start + sizes[N_ACTION]]
-
-
-@kernel
-def noise_of(memory: Array, sizes: Ints, which: int) -> Array:
-    """View of the exploration noise (0), or of the random numbers that this step draws it from (1)."""
-    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + 2 * sizes[N_ACTION] + which * sizes[N_NOISE]
-    return memory[start : start + sizes[N_NOISE]]
-
-
-@kernel
 def visits_of(memory: Array, sizes: Ints) -> Array:
     """View of how often each receptive field was visited, (observation, fields)."""
-    start = N_NUMBERS + 3 * sizes[N_OBSERVATION] + 2 * sizes[N_ACTION] + 2 * sizes[N_NOISE]
+    start = N_NUMBERS + N_STATISTICS * sizes[N_OBSERVATION]
     stop = start + sizes[N_OBSERVATION] * sizes[N_FIELDS]
     return memory[start:stop].reshape(sizes[N_OBSERVATION], sizes[N_FIELDS])
 
 
-def memory_size(sizes: Ints) -> int:
-    """Entries of `memory`."""
-    n, fields = int(sizes[N_OBSERVATION]), int(sizes[N_FIELDS])
-    return N_NUMBERS + (3 + fields) * n + 2 * int(sizes[N_ACTION]) + 2 * int(sizes[N_NOISE])
+@kernel
+def observation_of(own: Array, sizes: Ints) -> Array:
+    """View of the present observation."""
+    return own[N_OWN : N_OWN + sizes[N_OBSERVATION]]
 
 
 @kernel
-def present(state: Array, table: Ints, memory: Array, sizes: Ints) -> None:
+def action_of(own: Array, sizes: Ints) -> Array:
+    """View of the action."""
+    start = N_OWN + sizes[N_OBSERVATION]
+    return own[start : start + sizes[N_ACTION]]
+
+
+@kernel
+def probabilities_of(own: Array, sizes: Ints) -> Array:
+    """View of the probabilities of a categorical policy, those of one action behind those of the other."""
+    start = N_OWN + sizes[N_OBSERVATION] + sizes[N_ACTION]
+    return own[start : start + sizes[N_READOUT]]
+
+
+@kernel
+def noise_of(own: Array, sizes: Ints, which: int) -> Array:
+    """View of the exploration noise (0), or of the random numbers that this step draws it from (1)."""
+    start = N_OWN + sizes[N_OBSERVATION] + sizes[N_ACTION] + sizes[N_READOUT] + which * sizes[N_NOISE]
+    return own[start : start + sizes[N_NOISE]]
+
+
+def memory_size(sizes: Ints) -> int:
+    """Entries of `memory`."""
+    return N_NUMBERS + (N_STATISTICS + int(sizes[N_FIELDS])) * int(sizes[N_OBSERVATION])
+
+
+def own_size(sizes: Ints) -> int:
+    """Entries of `own`."""
+    return N_OWN + int(sizes[N_OBSERVATION] + sizes[N_ACTION] + sizes[N_READOUT] + 2 * sizes[N_NOISE])
+
+
+@kernel
+def present(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints) -> None:
     """Write the present observation, standardised if so wished, where a network takes its input from."""
     count = memory[COUNT] if memory[NORMALISE] > 0.0 else 0.0
     encode(
-        vector(state, table, 0, at.INPUT), observation_of(memory, sizes, 0), observation_of(memory, sizes, 1),
-        observation_of(memory, sizes, 2), count, memory[OBSERVATION_LIMIT], sizes[N_FIELDS],
+        vector(state, table, 0, at.INPUT), observation_of(own, sizes), statistics_of(memory, sizes, MEAN),
+        statistics_of(memory, sizes, SQUARES), count, memory[OBSERVATION_LIMIT], sizes[N_FIELDS],
     )  # fmt: skip
+
+
+@kernel
+def inside(memory: Array, sizes: Ints, given: Array) -> bool:
+    """Whether the observation lies in its space, but for what rounding does."""
+    low, high = statistics_of(memory, sizes, LOW), statistics_of(memory, sizes, HIGH)
+    for i in range(given.size):
+        if given[i] < low[i] - BEYOND * abs(low[i]) or given[i] > high[i] + BEYOND * abs(high[i]):
+            return False
+    return True
 
 
 @kernel
@@ -102,21 +129,17 @@ def readout(state: Array, table: Ints, which: int) -> Array:
 
 
 @kernel
-def choose(state: Array, table: Ints, memory: Array, sizes: Ints, greedy: bool) -> None:
+def choose(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, greedy: bool) -> None:
     """Write the action that the actor's readout asks for."""
-    y, action, noise = readout(state, table, at.Y), action_of(memory, sizes), noise_of(memory, sizes, 0)
+    y, action, noise = readout(state, table, at.Y), action_of(own, sizes), noise_of(own, sizes, 0)
     if not greedy:
-        colour(noise, noise_of(memory, sizes, 1), memory[NOISE_CORRELATION])
+        colour(noise, noise_of(own, sizes, 1), memory[NOISE_CORRELATION])
     if sizes[KIND] == CATEGORICAL:
-        p = probabilities_of(memory, sizes)
-        softmax(p, y)
-        if greedy:
-            best = 0
-            for k in range(1, p.size):
-                best = k if p[k] > p[best] else best
-            action[0] = best
-        else:
-            action[0] = draw_categorical(p, noise[0])
+        for g in range(action.size):
+            start, stop = sizes[N_SIZES + g], sizes[N_SIZES + g + 1]
+            p = probabilities_of(own, sizes)[start:stop]
+            softmax(p, y[start:stop])
+            action[g] = likeliest(p) if greedy else draw_categorical(p, noise[g])
     elif greedy:
         for k in range(action.size):
             action[k] = y[k]
@@ -125,13 +148,16 @@ def choose(state: Array, table: Ints, memory: Array, sizes: Ints, greedy: bool) 
 
 
 @kernel
-def blame(state: Array, table: Ints, memory: Array, sizes: Ints, entropy: float) -> None:
+def blame(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, entropy: float) -> None:
     """Write the error that credits the last action to the actor's synapses, and an entropy bonus."""
     error, y = readout(state, table, at.ERROR), readout(state, table, at.Y)
     if sizes[KIND] == CATEGORICAL:
-        categorical_error(error, probabilities_of(memory, sizes), int(action_of(memory, sizes)[0]), entropy)
+        action = action_of(own, sizes)
+        for g in range(action.size):
+            start, stop = sizes[N_SIZES + g], sizes[N_SIZES + g + 1]
+            categorical_error(error[start:stop], probabilities_of(own, sizes)[start:stop], int(action[g]), entropy)
     else:
-        gaussian_error(error, y, noise_of(memory, sizes, 0), memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], entropy)
+        gaussian_error(error, y, noise_of(own, sizes, 0), memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], entropy)
 
 
 @kernel
@@ -144,27 +170,29 @@ def watch_rate(actor: Array, actor_table: Ints, memory: Array) -> None:
 
 
 @kernel
-def scaled(memory: Array, reward: float, terminated: bool) -> float:
-    """Reward over the running deviation of the discounted return."""
-    memory[RETURN] = memory[RETURN] * memory[DISCOUNT] + reward
+def scaled(memory: Array, own: Array, sizes: Ints, reward: float, terminated: bool) -> float:
+    """Reward over the running deviation of the discounted return, as soon as each copy has given two returns."""
+    own[RETURN] = own[RETURN] * memory[DISCOUNT] + reward
     memory[RETURN_COUNT] += 1.0
-    off = memory[RETURN] - memory[RETURN_MEAN]
+    off = own[RETURN] - memory[RETURN_MEAN]
     memory[RETURN_MEAN] += off / memory[RETURN_COUNT]
-    memory[RETURN_SQUARES] += off * (memory[RETURN] - memory[RETURN_MEAN])
-    if memory[SCALE_REWARDS] > 0.0 and memory[RETURN_COUNT] > 1.0:
+    memory[RETURN_SQUARES] += off * (own[RETURN] - memory[RETURN_MEAN])
+    if memory[SCALE_REWARDS] > 0.0 and memory[RETURN_COUNT] >= 2.0 * sizes[N_COPIES]:
         variance = memory[RETURN_SQUARES] / (memory[RETURN_COUNT] - 1.0)
         memory[REWARD_SCALE] = 1.0 / math.sqrt(variance + 1e-8)
     if terminated:
-        memory[RETURN] = 0.0
+        own[RETURN] = 0.0
     return reward * memory[REWARD_SCALE]  # type: ignore[no-any-return]
 
 
 @kernel
-def td_error(memory: Array, reward: float, bonus: float, value_after: float, terminated: bool) -> float:
+def td_error(
+    memory: Array, own: Array, sizes: Ints, reward: float, bonus: float, value_after: float, terminated: bool
+) -> float:
     """R + bonus + discount V' - V with the scaled reward, and the statistics that go with it."""
-    delta = scaled(memory, reward, terminated) + bonus + memory[DISCOUNT] * value_after - memory[VALUE]
+    delta = scaled(memory, own, sizes, reward, terminated) + bonus + memory[DISCOUNT] * value_after - own[VALUE]
     memory[TD_ERROR] = delta
-    memory[EPISODE_RETURN] += reward
+    own[EPISODE_RETURN] += reward
     memory[STEPS] += 1.0
     memory[MEAN_TD_ERROR] += 0.01 * (abs(delta) - memory[MEAN_TD_ERROR])
     return delta  # type: ignore[no-any-return]
@@ -190,35 +218,40 @@ def usual_size(memory: Array) -> float:
 
 @kernel
 def drive(
-    actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, sizes: Ints, given: Array,
-    command: int, reward: float, terminated: bool, truncated: bool,
+    actor: Array, actor_table: Ints, critic: Array, critic_table: Ints, memory: Array, own: Array, sizes: Ints,
+    given: Array, command: int, reward: float, terminated: bool, truncated: bool,
 ) -> int:  # fmt: skip
-    """One crossing into compiled code: BEGIN an episode, STEP from one observation to the next, or ACT greedily.
+    """One crossing into compiled code: BEGIN an episode, STEP from one observation to the next, ACT greedily, or
+    only CHECK what is given.
 
     Parameters
     ----------
-    actor, actor_table, critic, critic_table : the arrays of the two networks
-    memory, sizes : what else is kept; the random numbers of the next action stand in it
+    actor, actor_table, critic, critic_table : the arrays of the two networks; the tables are a copy's
+    memory, own, sizes : what else is kept, by all and by this copy; the random numbers of the next action stand in it
     given : observation, float64
-    command : BEGIN, STEP or ACT; the rest counts for STEP alone
+    command : BEGIN, STEP, ACT or CHECK; the rest counts for STEP alone, the reward for CHECK, too
 
     Returns
     -------
     int
-        DONE; or BAD_OBSERVATION, BAD_REWARD, and then nothing was changed.
+        DONE; or BAD_OBSERVATION, OUTSIDE, BAD_REWARD, and then nothing was changed.
     """
     if not math.isfinite(reward):
         return BAD_REWARD
     if not all_finite(given):
         return BAD_OBSERVATION
+    if not inside(memory, sizes, given):
+        return OUTSIDE
+    if command == CHECK:
+        return DONE
     reward = min(max(reward, -LARGEST_REWARD), LARGEST_REWARD)
-    copy(observation_of(memory, sizes, 0), given)
+    copy(observation_of(own, sizes), given)
     ticks = 1
     if command == ACT and actor_table[at.TICKS] == 0:
         ticks = sizes[WARM_TICKS]
     # `tick.run` is called from here alone: the compiler works through a copy of it for each function that calls it
     if command == BEGIN:
-        memory[RETURN] = memory[EPISODE_RETURN] = 0.0
+        own[RETURN] = own[EPISODE_RETURN] = 0.0
         tick.run(actor, actor_table, tick.CLEAR, 0.0)
         tick.run(critic, critic_table, tick.CLEAR, 0.0)
         if memory[KEEP_STATE] == 0.0:
@@ -230,8 +263,8 @@ def drive(
         tick.run(critic, critic_table, tick.TAG, memory[DISCOUNT] * memory[TRACE_DECAY])
     if command != ACT and not terminated:
         memory[COUNT] += 1.0
-        observe(observation_of(memory, sizes, 1), observation_of(memory, sizes, 2), memory[COUNT], given)
-        present(critic, critic_table, memory, sizes)
+        observe(statistics_of(memory, sizes, MEAN), statistics_of(memory, sizes, SQUARES), memory[COUNT], given)
+        present(critic, critic_table, memory, own, sizes)
         for k in range(ticks):
             if k > 0:
                 tick.run(critic, critic_table, tick.SKIP, 0.0)
@@ -243,9 +276,9 @@ def drive(
             value_after = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
             fields = vector(critic, critic_table, 0, at.INPUT)
             bonus = memory[NOVELTY] * novelty(visits_of(memory, sizes), fields)
-        delta = td_error(memory, reward, bonus, value_after, terminated)
+        delta = td_error(memory, own, sizes, reward, bonus, value_after, terminated)
         # what is tagged for entropy will be multiplied by this TD error: its sign makes a bonus of it in any case
-        blame(actor, actor_table, memory, sizes, math.copysign(memory[ENTROPY], delta))
+        blame(actor, actor_table, memory, own, sizes, math.copysign(memory[ENTROPY], delta))
         tick.run(actor, actor_table, tick.TAG, memory[DISCOUNT] * memory[TRACE_DECAY])
         size = 1.0
         if memory[NORMALISE_ERROR] > 0.0:
@@ -253,18 +286,21 @@ def drive(
             size = usual_size(memory)
         tick.run(actor, actor_table, tick.UPDATE, delta / size)
         tick.run(critic, critic_table, tick.UPDATE, delta)
+    if command == ACT:
+        present(actor, actor_table, memory, own, sizes)
+    elif not terminated:  # both networks see the same
+        copy(vector(actor, actor_table, 0, at.INPUT), vector(critic, critic_table, 0, at.INPUT))
     if not terminated:
-        present(actor, actor_table, memory, sizes)
         for k in range(ticks):
             if k > 0:
                 tick.run(actor, actor_table, tick.SKIP, 0.0)
             tick.run(actor, actor_table, tick.FORWARD, 0.0)
     if command == ACT:
-        choose(actor, actor_table, memory, sizes, True)
+        choose(actor, actor_table, memory, own, sizes, True)
         return DONE
     if not (terminated or truncated):
         watch_rate(actor, actor_table, memory)
-        choose(actor, actor_table, memory, sizes, False)
-        memory[VALUE] = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
+        choose(actor, actor_table, memory, own, sizes, False)
+        own[VALUE] = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
     memory[BASELINE] += memory[BASELINE_RATE] * delta
     return DONE

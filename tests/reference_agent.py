@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box
 
 from controllers import ActorCritic
 from tests.reference import ReferenceNetwork
@@ -68,18 +69,20 @@ class Twin:
 
     def __init__(self, agent: ActorCritic, noise: Floats) -> None:
         self.s, self.space = agent.settings, agent.actions.space
-        self.noise, self.fresh = noise.copy(), agent._noise.copy()
+        self.noise, self.fresh = noise.copy(), agent._noise[0].copy()
         keep = self.s.discount * self.s.trace_decay
         self.actor, self.critic = (
             ReferenceNetwork(msgspec.structs.replace(net.settings, tag_decay=keep), net.weights, net.feedback)
             for net in (agent.actor, agent.critic)
         )
-        self.chosen, self.inputs, self.seen = 0, np.zeros(0), list[Floats]()
+        self.categorical = not isinstance(self.space, Box)
+        self.ends = np.cumsum(getattr(self.space, "nvec", getattr(self.space, "n", 0)))  # of the choices of each entry
+        self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
         self.returns: list[float] = []
         self.errors, self.total, self.baseline, self.value, self.td_error = Errors(), 0.0, 0.0, 0.0, 0.0
         self.visits = np.zeros((agent.n_observation, self.s.n_fields))
 
-    def begin(self, x: Floats) -> Floats | int:
+    def begin(self, x: Floats) -> Any:
         """Rest, some ticks of the first observation, and the first action."""
         self.total = 0.0
         for net in (self.actor, self.critic):
@@ -91,7 +94,7 @@ class Twin:
             show(net, self.inputs, 1 if self.s.keep_state else self.s.warm_ticks)
         return self._take_action()
 
-    def step(self, x: Floats, reward: float, terminated: bool, truncated: bool) -> Floats | int | None:
+    def step(self, x: Floats, reward: float, terminated: bool, truncated: bool) -> Any:
         """Learn, and the next action."""
         s = self.s
         self.critic.tag([-1.0])
@@ -112,14 +115,14 @@ class Twin:
         self.baseline += s.baseline_rate * delta
         return action
 
-    def greedy(self, shown: Sequence[Floats]) -> list[Floats | int]:
+    def greedy(self, shown: Sequence[Floats]) -> list[Any]:
         """Greedy actions of an episode, on a copy of the actor."""
-        actor, actions = copy.deepcopy(self.actor), list[Floats | int]()
+        actor, actions = copy.deepcopy(self.actor), list[Any]()
         actor.reset()
         for t, x in enumerate(shown):
             show(actor, self._inputs(x), self.s.warm_ticks if t == 0 else 1)
-            if isinstance(self.space, Discrete):
-                actions.append(int(np.argmax(actor.y)) + int(self.space.start))
+            if self.categorical:
+                actions.append(np.array([np.argmax(y) for y in self._entries(actor.y)]) + self.space.start)
             else:
                 actions.append(self._in_box(np.split(actor.y, 2)[0]))
         return actions
@@ -144,32 +147,51 @@ class Twin:
         self.seen.append(x)
         self.inputs = self._inputs(x)
 
-    def _take_action(self) -> Floats | int:
+    def _take_action(self) -> Any:
         """An action of what the networks show, and the value that goes with it."""
         y, c = self.actor.y, self.s.noise_correlation
         self.noise = c * self.noise + math.sqrt(1.0 - c * c) * self.fresh
         self.value = self.baseline + float(self.critic.y[0])
-        if isinstance(self.space, Discrete):
-            p = np.exp(y - y.max()) / np.exp(y - y.max()).sum()
-            uniform = math.erfc(-self.noise[0] / math.sqrt(2.0)) / 2.0
-            self.chosen = int(np.searchsorted(np.cumsum(p), uniform, side="right"))
-            return self.chosen + int(self.space.start)
+        if self.categorical:
+            uniform = [math.erfc(-noise / math.sqrt(2.0)) / 2.0 for noise in self.noise]
+            self.chosen = np.array(
+                [
+                    np.searchsorted(np.cumsum(softmax(one)), u, side="right")
+                    for one, u in zip(self._entries(y), uniform, strict=True)
+                ]
+            )
+            return self.chosen + self.space.start
         mu, raw = np.split(y, 2)
         return self._in_box(mu + (1e-3 + np.logaddexp(0.0, raw + self.s.deviation_bias)) * self.noise)
 
     def _blame(self, weight: float) -> Floats:
         """Error of the readout for the last action: minus the gradient of log-probability and weighted bonus."""
         y = self.actor.y
-        if isinstance(self.space, Discrete):
-            p = np.exp(y - y.max()) / np.exp(y - y.max()).sum()
-            return np.asarray(p - np.eye(p.size)[self.chosen] + weight * (p - 1.0 / p.size))
+        if self.categorical:
+            each = [softmax(one) for one in self._entries(y)]
+            return np.concatenate(
+                [
+                    p - np.eye(p.size)[chosen] + weight * (p - 1.0 / p.size)
+                    for p, chosen in zip(each, self.chosen, strict=True)
+                ]
+            )
         raw, noise = np.split(y, 2)[1] + self.s.deviation_bias, self.noise
         sigma, slope = 1e-3 + np.logaddexp(0.0, raw), 1.0 / (1.0 + np.exp(-raw))
         return np.concatenate([-noise / sigma, -(noise**2 - 1.0 + weight) * slope / sigma])
 
+    def _entries(self, y: Floats) -> list[Floats]:
+        """What of the readout belongs to each entry of the action."""
+        return np.split(y, self.ends[:-1]) if self.ends.ndim else [y]
+
     def _in_box(self, action: Floats) -> Floats:
         low, high = self.space.low, self.space.high  # type: ignore[attr-defined]
         return np.asarray(low + (high - low) * (1.0 + np.clip(action, -1.0, 1.0)) / 2.0)
+
+
+def softmax(y: Floats) -> Floats:
+    """Probabilities exp(y) / sum exp(y)."""
+    p: Floats = np.exp(y - y.max())
+    return p / p.sum()
 
 
 def show(net: ReferenceNetwork, x: Floats, ticks: int) -> None:

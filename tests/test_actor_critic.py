@@ -11,22 +11,24 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
 from controllers import ActorCritic
 from controllers import transition as compiled
-from tests.checks import CONTROLLER_CHECKS, Make, ends_at, observation_at, play
+from tests.checks import CONTROLLER_CHECKS, Make, assert_same, ends_at, observation_at, play, snapshot
 from tests.reference_agent import Twin, novelty
 from threefactor import layout as at
 from threefactor import tick
 from threefactor.layout import vector
 
+SEVERAL = MultiDiscrete([3, 2, 4], start=[0, 5, -1])
 DISCRETE, BOX = Discrete(3), Box(np.array([-2.0, 0.5]), np.array([1.0, 0.75]), dtype=np.float64)
 SMALL: dict[str, Any] = {"n_hidden": 24}
 MEMORY = {"recurrent": True, "adaptive_share": 0.5}
 VARIANTS: dict[str, tuple[gym.Space[Any], dict[str, Any]]] = {
     "discrete": (DISCRETE, {}), "box": (BOX, {}), "discrete_with_memory": (Discrete(2, start=4), MEMORY),
-    "box_float64": (BOX, {"dtype": "float64"}), "keeping_state": (DISCRETE, {**MEMORY, "keep_state": True}),
+    "several": (SEVERAL, {}), "box_float64": (BOX, {"dtype": "float64"}),
+    "keeping_state": (DISCRETE, {**MEMORY, "keep_state": True}),
     "scheduled": (DISCRETE, {"slope_schedule": {"rule": "self_ranging", "slope_max": 20.0}}),
     "raw": (DISCRETE, {"normalise_observations": False, "scale_rewards": False}),
     "obgd": (BOX, {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02}),
@@ -123,6 +125,29 @@ def test_box_actions_are_inside_whatever_the_bounds(dtype: type) -> None:
             assert space.contains(action), (low, high, action)
 
 
+def test_several_discrete_actions_are_learnt_each() -> None:
+    """Reward counts the entries that are right: all three are learnt; actions have the space's shape and type."""
+    agent, right = ActorCritic(4, SEVERAL, 0, **SMALL), np.array([2, 5, 1])
+    action, shares = agent.begin(np.zeros(4)), []
+    for _ in range(6000):
+        assert SEVERAL.contains(action) and action.dtype == SEVERAL.dtype
+        shares.append(action == right)
+        action = agent.step(np.zeros(4), float(np.sum(action == right)), False, False)
+    assert np.mean(shares[:100], 0).max() < 0.75 and np.mean(shares[-200:], 0).min() > 0.9
+    assert (agent.act(np.zeros(4)) == right).all()
+
+
+def test_observations_outside_their_space_are_refused() -> None:
+    """An agent made for an environment names the entry that lies outside; a bound that rounding missed is kept."""
+    env = gym.make("Pendulum-v1")
+    agent = ActorCritic.for_env(env, seed=0, **SMALL)
+    agent.begin([1.0, 0.0, 8.0 * (1.0 + 1e-7)])
+    before = snapshot(agent)
+    with pytest.raises(ValueError, match=r"entry 2 .* 8.1, .*\[-8.0, 8.0\]"):
+        agent.step([1.0, 0.0, 8.1], 0.0, False, False)
+    assert_same(snapshot(agent), before)
+
+
 def test_box_actions_span_the_bounds() -> None:
     """The policy's -1, 0 and 1 are the lower bound, the middle and the upper bound."""
     actions = ActorCritic(2, BOX, 0, **SMALL).actions
@@ -132,12 +157,18 @@ def test_box_actions_span_the_bounds() -> None:
 
 @pytest.mark.parametrize(
     "space",
-    [MultiDiscrete([2, 3]), MultiBinary(4), Dict({"a": Discrete(2)}), Box(-np.inf, 1.0, (2,)), Box(0.0, np.inf, (1,))],
+    [
+        Tuple([Discrete(2), BOX]),
+        MultiBinary(4),
+        Dict({"a": Discrete(2)}),
+        Box(-np.inf, 1.0, (2,)),
+        Box(0.0, np.inf, (1,)),
+    ],
     ids=str,
 )
 def test_unsupported_actions_are_refused(space: gym.Space[Any]) -> None:
     """Other action spaces, and boxes without bounds, are errors that say what is taken."""
-    with pytest.raises(ValueError, match=r"action space is .*Discrete or Box"):
+    with pytest.raises(ValueError, match=r"action space is .*MultiDiscrete or Box"):
         ActorCritic(4, space)
 
 
@@ -185,11 +216,11 @@ TWINS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("settings", TWINS.values(), ids=TWINS)
-@pytest.mark.parametrize("space", [Discrete(3, start=2), BOX], ids=["discrete", "box"])
+@pytest.mark.parametrize("space", [Discrete(3, start=2), SEVERAL, BOX], ids=["discrete", "several", "box"])
 def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, Any]) -> None:
     """Actions, TD errors, tags and weights are those of plain NumPy, over four episodes, at 1e-10; so is acting."""
     agent = ActorCritic(4, space, 6, **{**SMALL, **ALL_PARTS, **settings})
-    twin = Twin(agent, compiled.noise_of(agent._memory, agent._sizes, 0))
+    twin = Twin(agent, compiled.noise_of(agent._own[0], agent._sizes, 0))
     if agent.settings.optimiser == "intentional":  # a past of small errors, so that the larger ones are clipped
         for _ in range(10_000):
             twin.errors.given.append(0.12)
@@ -197,10 +228,10 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
     for t in range(55):
         if t == 0 or any(ends_at(t - 1)):
             x = observation_at(agent, t)
-            twin.fresh = agent._noise.copy()
+            twin.fresh = agent._noise[0].copy()
             np.testing.assert_allclose(agent.begin(x), twin.begin(x), rtol=1e-10)
         given = (observation_at(agent, t + 1), 20.0 * float(np.cos(t)), *ends_at(t))
-        twin.fresh = agent._noise.copy()
+        twin.fresh = agent._noise[0].copy()
         action, expected = agent.step(*given), twin.step(*given)
         if expected is not None:
             np.testing.assert_allclose(action, expected, rtol=1e-10)
@@ -217,7 +248,8 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
     shown = [observation_at(agent, t) for t in range(5)]
     for _ in range(2):
         agent.reset()
-        np.testing.assert_allclose([agent.act(x) for x in shown], twin.greedy(shown), rtol=1e-10)
+        acted = np.array([np.ravel(agent.act(x)) for x in shown])
+        np.testing.assert_allclose(acted, twin.greedy(shown), rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +268,7 @@ def test_state_stays_finite(space: gym.Space[Any], dtype: str, settings: dict[st
             x = np.where(t % every == every - 1, huge_x, min(huge_x, 1.0)) * signs[:4]
             r = reward * float(signs[4]) if t % every == every - 1 else 0.0
             assert space.contains(agent.step(x, r, False, False) if t % 25 else agent.begin(x))
-        kept = [agent._memory]
+        kept = [agent._memory, agent._own]
         for net in (agent.actor, agent.critic):
             kept += [net.fast, *net.weights.values(), *net.tags.values(), *net.moments[1].values()]
         assert all(np.isfinite(array).all() for array in kept), (huge_x, reward, every)

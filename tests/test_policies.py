@@ -13,8 +13,7 @@ from gymnasium.spaces import Discrete
 
 from controllers import ActorCritic, policies
 from controllers import transition as compiled
-from controllers.encoding import LARGE
-from controllers.normalisation import observe, standardise
+from controllers.normalisation import LARGE, observe, standardise
 from tests.checks import observation_at, play
 from tests.reference_agent import Errors
 from threefactor.readouts import softmax
@@ -130,7 +129,7 @@ def test_agent_explores_with_correlated_noise(correlation: float) -> None:
     agent = ActorCritic(4, Discrete(2), 0, n_hidden=8, noise_correlation=correlation, actor_rate=1e-12)
     agent.begin(observation_at(agent, 0))
     actions = [agent.step(observation_at(agent, t), float(np.cos(t)), False, False) for t in range(4000)]
-    np.testing.assert_allclose(compiled.probabilities_of(agent._memory, agent._sizes), 0.5, atol=1e-3)
+    np.testing.assert_allclose(compiled.probabilities_of(agent._own[0], agent._sizes), 0.5, atol=1e-3)
     again = np.mean(np.diff(actions) == 0)
     # orthant probability of two normal numbers that correlate by c: 1 / 4 + arcsin(c) / (2 pi)
     assert again == pytest.approx(0.5 + math.asin(correlation) / math.pi, abs=0.04)
@@ -158,7 +157,9 @@ def test_agent_standardises_by_all_it_has_seen() -> None:
     agent = ActorCritic(4, Discrete(3), 0, n_hidden=24)
     play(agent, range(13))  # one episode; its last step terminates
     seen = np.array([observation_at(agent, t) for t in range(13)])
-    mean, squares = (compiled.observation_of(agent._memory, agent._sizes, which) for which in (1, 2))
+    mean, squares = (
+        compiled.statistics_of(agent._memory, agent._sizes, which) for which in (compiled.MEAN, compiled.SQUARES)
+    )
     np.testing.assert_allclose(mean, seen.mean(0), rtol=1e-12)
     np.testing.assert_allclose(squares, 13 * seen.var(0), rtol=1e-12)
 

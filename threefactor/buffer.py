@@ -29,11 +29,14 @@ class Buffer:
         Parameters, neurons, traces, tags, weights; see `threefactor.layout`.
     table : array, int64
         Switches, counters, and where each field lies in `state`.
+    tables : array, int64, (copies, entries of a table)
+        The tables of all copies; `table` is the first row.
     """
 
     settings: NetworkSettings
     state: Array
     table: Ints
+    tables: Ints
 
     @property
     def slope(self) -> float:
@@ -168,7 +171,11 @@ class Buffer:
     # --- keeping ----------------------------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"settings": msgspec.to_builtins(self.settings), "state": self.state, "table": self.table}
+        return {"settings": msgspec.to_builtins(self.settings), **self.arrays()}
+
+    def arrays(self) -> dict[str, Array]:
+        """What a checkpoint keeps: `state`, and the tables of all copies as one row."""
+        return {"state": self.state, "table": self.tables.reshape(-1)}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         self._lay_out(build(NetworkSettings, **saved["settings"]), masked=bool(saved["table"][at.MASKED]))
@@ -185,19 +192,19 @@ class Buffer:
         fresh = Buffer.__new__(Buffer)
         fresh._lay_out(self.settings, masked=bool(self.table[at.MASKED]))
         restore(fresh.state, arrays, "state")
-        restore(fresh.table, arrays, "table")
-        planned = plan(self.settings, masked=bool(self.table[at.MASKED])).table
-        counters = at.counters(planned)
-        if not np.array_equal(np.delete(fresh.table, counters), np.delete(planned, counters)):
+        restore(fresh.tables.reshape(-1), arrays, "table")
+        planned = plan(self.settings, masked=bool(self.table[at.MASKED])).tables
+        counters = at.counters(planned[0])
+        if not np.array_equal(np.delete(fresh.tables, counters, axis=1), np.delete(planned, counters, axis=1)):
             raise CheckpointError(
                 "the saved layout is not the one of these settings; it was written by another version."
             )
         self.state[:] = fresh.state
-        self.table[:] = fresh.table
+        self.tables[:] = fresh.tables
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint from which `load` goes on exactly here, traces and tags included."""
-        save_checkpoint(path, "Network", {"state": self.state, "table": self.table}, self.about)
+        save_checkpoint(path, "Network", self.arrays(), self.about)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -223,7 +230,8 @@ class Buffer:
     def _lay_out(self, settings: NetworkSettings, masked: bool) -> None:
         self.settings = settings
         self._layout = plan(settings, masked)
-        self.table = self._layout.table
+        self.tables = self._layout.tables
+        self.table = self.tables[0]
         self.state = np.zeros(self._layout.size, dtype=settings.dtype)
         fill_parameters(self.state, self.table, settings)
         self._enter = entry(tick.run, self.state, self.table, tick.SETTLE, 0.0)

@@ -6,7 +6,8 @@ tenth of what passing twenty arrays would. The buffer also is the checkpoint: co
 The buffer holds, in this order: the parameters; the fast state (voltages, spikes, filters), the eligibility traces,
 the tags, and what lasts (weights, feedback, moments of the optimiser, masks). A region can so be saved or cleared in
 one stroke. `table` holds the switches and, for each block, the first and last place of each field. Block l is hidden
-layer l; the last block is the readout.
+layer l; the last block is the readout. Where copies share the weights, each has a table of its own: behind what lasts
+follow the fast state, traces and tags of the second copy, the third and so on.
 
 Matrices of hidden layers are stored (pre, post), so that the weights and traces that a presynaptic spike touches are
 neighbours in memory; matrices onto the readout (post, pre), because readouts are few. The public arrays of `Network`
@@ -39,7 +40,7 @@ from threefactor.surrogates import SURROGATES
 (
     N_LAYERS, N_OUT, BIAS, RECURRENT, SURROGATE, AREA, EXACT_RESET, NORMALISE, SOFTMAX, FEEDBACK, DIRECT, FROZEN,
     OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, SLOT, WAITING, FAST, TRACES, TAGS,
-    LASTING, DEFERS, N_SWITCHES,
+    TAGS_END, DEFERS, N_SWITCHES,
 ) = range(26)  # fmt: skip
 SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
 NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weights under LEARN, tags under TAG
@@ -110,9 +111,9 @@ class Region:
 
 @dataclass(frozen=True)
 class Layout:
-    """The table of a network and the parts of its buffer."""
+    """The tables of a network, a row for each copy, and the parts of its buffer, of the first copy."""
 
-    table: Ints
+    tables: Ints
     size: int
     fast: Region
     traces: Region
@@ -124,7 +125,14 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
     """What may wait until it is needed: sums of gradients, weights under plain descent, or nothing."""
     per_sequence = math.isinf(s.rate_tau)
     regularised = bool(s.rate_strength or s.spike_l1)
-    if s.exact_reset or s.freeze_hidden or masked or s.voltage_l2 or (regularised and not per_sequence):
+    if (
+        s.exact_reset
+        or s.freeze_hidden
+        or masked
+        or s.voltage_l2
+        or (regularised and not per_sequence)
+        or s.n_copies > 1
+    ):
         return NOTHING
     if s.optimiser == "intentional":
         return NOTHING
@@ -230,12 +238,27 @@ def plan(s: NetworkSettings, masked: bool = False) -> Layout:
         OPTIMISER: ("sgd", "adam", "obgd", "intentional").index(s.optimiser),
         REGULARISED: bool(s.rate_strength or s.spike_l1 or s.voltage_l2), RATE_PER_SEQUENCE: math.isinf(s.rate_tau),
         MASKED: masked, FAST: regions["fast"].start, TRACES: regions["traces"].start, TAGS: regions["tags"].start,
-        LASTING: regions["lasting"].start,
+        TAGS_END: regions["tags"].stop,
         DEFERS: _defers(s, masked),
     }  # fmt: skip
     for place_, value in switches.items():
         table[place_] = int(value)
-    return Layout(table=table, size=place, **regions)
+    own = regions["tags"].stop - regions["fast"].start  # of each copy
+    tables = np.array([_moved(table, regions, place - regions["fast"].start + (k - 1) * own) if k else table
+                       for k in range(s.n_copies)])  # fmt: skip
+    return Layout(tables=tables, size=place + (s.n_copies - 1) * own, **regions)
+
+
+def _moved(table: Ints, regions: dict[str, Region], distance: int) -> Ints:
+    """The table of a copy whose fast state, traces and tags lie `distance` places behind those of the first."""
+    moved = table.copy()
+    places = [FAST, TRACES, TAGS, TAGS_END]
+    for block in range(int(table[N_LAYERS]) + 1):
+        fields = N_SWITCHES + block * BLOCK + 2 * np.arange(N_FIELDS)
+        inside = (regions["fast"].start <= table[fields]) & (table[fields] < regions["tags"].stop)
+        places += [*fields[inside], *(fields[inside] + 1)]
+    moved[places] += distance
+    return moved
 
 
 def _decay(dt: float, tau: float) -> float:
@@ -285,6 +308,15 @@ def _trace_filter(s: NetworkSettings, below: int) -> tuple[float, float, float]:
     base, decay = _decay(s.dt, tau), _decay(s.dt, tau + below * s.tau_m)
     area = (1.0 if s.trace_gain == "one_minus_decay" else 1.0 / (1.0 - base)) / (1.0 - _decay(s.dt, s.tau_m)) ** below
     return decay, (1.0 - decay) * area, 1.0 - decay
+
+
+@kernel
+def hand_over(table: Ints, given: Ints) -> None:
+    """Take over the counts that belong to the shared weights, those of updates, from the table of another copy."""
+    for block in range(table[N_LAYERS] + 1):
+        start = N_SWITCHES + block * BLOCK
+        for counter in range(STEPS, STEPS_B + 1):
+            table[start + counter] = given[start + counter]
 
 
 def counters(table: Ints) -> list[int]:

@@ -83,7 +83,8 @@ class Network(Buffer):
         if masks:
             for name, weight in self.weights.items():
                 weight *= self.masks[name]
-        self._run(tick.RESET)
+        for table in self.tables:
+            self._enter(self.state, table, tick.RESET, 0.0)
 
     # --- acting and learning ---------------------------------------------------------------------------------------
 

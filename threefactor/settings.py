@@ -103,6 +103,9 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Cost of a spike, and half the cost of the squared membrane voltage.
     w_in_scale, w_rec_scale, w_out_scale : float
         Initial weights are normal with this over sqrt(presynaptic neurons) as deviation.
+    n_copies : int
+        Copies of neurons, traces and tags that share the weights; a kernel is told by the table which one it is to work
+        on, see `threefactor.layout`. `step` and the other methods work on the first.
     seed : int
         Of initial weights and random feedback.
     dtype : {"float32", "float64"}
@@ -160,6 +163,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     w_in_scale: NonNegative = 1.0
     w_rec_scale: NonNegative = 0.5
     w_out_scale: NonNegative = 1.0
+    n_copies: Annotated[int, Meta(ge=1)] = 1
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
 

@@ -240,5 +240,5 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
             settle(state, table)
         reset(state, table)
     elif command == CLEAR:
-        fill(state[table[at.TAGS] : table[at.LASTING]], 0)
+        fill(state[table[at.TAGS] : table[at.TAGS_END]], 0)
     return DONE

@@ -1,0 +1,293 @@
+"""What `ActorCritic` and `VectorActorCritic` are inside: two networks, and what else learning keeps, for any copies."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+import gymnasium as gym
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from controllers import transition as compiled
+from controllers.settings import ActorCriticSettings, tau_of
+from controllers.spaces import Actions
+from threefactor import Network, SlopeSchedule
+from threefactor import layout as at
+from threefactor.arrays import Array
+from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
+from threefactor.settings import build
+
+MOST_TOGETHER = 0.5
+LARGEST = np.finfo(np.float64).max
+
+
+class Learner:
+    """Spiking actor and critic that any number of copies share, each acting in a world of its own.
+
+    Parameters
+    ----------
+    n_observation : int
+        Entries of the flat observation.
+    action_space : gymnasium.spaces.Discrete, MultiDiscrete or Box
+        What the actions are; a box must have finite bounds.
+    seed : int
+        Of initial weights and of exploration.
+    n_copies : int
+        How many there are.
+    **settings
+        Any field of `ActorCriticSettings`.
+    """
+
+    def __init__(
+        self, n_observation: int, action_space: gym.Space[Any], seed: int, n_copies: int, **settings: Any
+    ) -> None:
+        s = self.settings = build(ActorCriticSettings, **settings)
+        self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
+        self.n_copies = int(n_copies)
+        # steps of all copies taken together change a value by half its TD error at most: more would overshoot
+        most = MOST_TOGETHER / self.n_copies
+        meant = most if s.optimiser == "intentional" else np.inf
+        shared: dict[str, Any] = {
+            "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
+            "n_adaptive": round(s.adaptive_share * s.n_hidden),
+            "recurrent": s.recurrent, "bias": True, "tau_m": tau_of(s.membrane_decay),
+            "tau_out": tau_of(s.readout_decay), "tau_adaptation": tau_of(s.adaptation_decay),
+            "adaptation_strength": s.adaptation_strength,
+            "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
+            "normalisation": s.normalisation,
+            "optimiser": s.optimiser, "beta_2": 0.9999, "freeze_hidden": s.freeze_hidden,
+            "w_out_scale": 0.0, "n_copies": self.n_copies, "dtype": s.dtype,
+        }  # fmt: skip
+        self.actor = Network(
+            n_out=self.actions.n_readout, learning_rate=min(s.actor_rate, meant), overshoot=s.actor_overshoot,
+            seed=2 * self.seed, **shared,
+        )  # fmt: skip
+        self.critic = Network(
+            n_out=1, learning_rate=min(s.critic_rate, meant), overshoot=s.critic_overshoot, seed=2 * self.seed + 1,
+            **shared,
+        )  # fmt: skip
+        for network in (self.actor, self.critic):
+            network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
+        self.schedule = SlopeSchedule(s.slope_schedule)
+        self._rng = np.random.default_rng(self.seed)
+        actions = self.actions
+        sizes = (
+            self.n_observation, actions.n_action, actions.n_readout, actions.n_noise, actions.kind, s.n_fields,
+            s.warm_ticks, self.n_copies, *actions.starts,
+        )  # fmt: skip
+        self._sizes = np.array(sizes, dtype=np.int64)
+        self._memory = np.zeros(compiled.memory_size(self._sizes))
+        self._own = np.zeros((self.n_copies, compiled.own_size(self._sizes)))
+        for place, value in {
+            compiled.DISCOUNT: s.discount, compiled.TRACE_DECAY: s.trace_decay, compiled.ENTROPY: s.entropy,
+            compiled.SIGMA_FLOOR: 1e-3, compiled.OBSERVATION_LIMIT: 10.0, compiled.SCALE_REWARDS: s.scale_rewards,
+            compiled.NORMALISE: s.normalise_observations, compiled.KEEP_STATE: s.keep_state, compiled.REWARD_SCALE: 1.0,
+            compiled.BASELINE_RATE: min(s.baseline_rate, most), compiled.NOISE_CORRELATION: s.noise_correlation,
+            compiled.NOVELTY: s.novelty, compiled.DEVIATION_BIAS: s.deviation_bias,
+            compiled.NORMALISE_ERROR: s.optimiser == "intentional",
+        }.items():  # fmt: skip
+            self._memory[place] = value
+        self._bound(-LARGEST, LARGEST)
+        self._given = np.zeros(self.n_observation)
+        self._begun = np.zeros(self.n_copies, dtype=bool)
+        self._last = 0  # the copy whose turn it was
+        self._rest = self.actor.fast.copy()
+        self._acting, self._acting_ticks = self._rest.copy(), 0
+        self._compile()
+        self._chosen = [compiled.action_of(own, self._sizes) for own in self._own]
+        self._noise = [compiled.noise_of(own, self._sizes, 1) for own in self._own]
+        for copy, own in enumerate(self._own):
+            actions.draw(self._rng, compiled.noise_of(own, self._sizes, 0))
+            self._draw(copy)
+
+    def _bound(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
+        """Have observations outside these bounds refused."""
+        for which, bound in ((compiled.LOW, low), (compiled.HIGH, high)):
+            compiled.statistics_of(self._memory, self._sizes, which)[:] = np.clip(np.ravel(bound), -LARGEST, LARGEST)
+
+    def _compile(self) -> None:
+        """Run each kernel once on copies, so that none is compiled inside a live loop."""
+        nets = [array.copy() for net in (self.actor, self.critic) for array in (net.state, net.tables)]
+        memory, own = self._memory.copy(), self._own[0].copy()
+        for command in (compiled.BEGIN, compiled.STEP, compiled.ACT):
+            compiled.drive(
+                nets[0], nets[1][0], nets[2], nets[3][0], memory, own, self._sizes, self._given, command, 0.0, False,
+                False,
+            )  # fmt: skip
+        at.hand_over(nets[1][0], nets[3][0])
+
+    # --- acting -----------------------------------------------------------------------------------------------------
+
+    def act(self, observation: npt.ArrayLike) -> Any:
+        """Greedy action; learns nothing. `reset` starts a new greedy episode."""
+        kept, fast, table = self._own[0].copy(), self.actor.fast, self.actor.table
+        pending, ticks, defers = table[at.PENDING], table[at.TICKS], table[at.DEFERS]
+        saved = fast.copy()
+        fast[:] = self._acting
+        try:
+            self._look(observation)
+            table[at.PENDING], table[at.TICKS] = 0, self._acting_ticks
+            table[at.DEFERS] = at.NOTHING  # rows of traces that wait are none of its business
+            self._drive(0, compiled.ACT)
+            self._acting[:], self._acting_ticks = fast, int(table[at.TICKS])
+            return self._action(0)
+        finally:
+            fast[:] = saved
+            table[at.PENDING], table[at.TICKS], table[at.DEFERS] = pending, ticks, defers
+            self._own[0] = kept
+
+    def reset(self) -> None:
+        """Put the neurons that `act` uses to rest; what is being learnt goes on untouched."""
+        self._acting[:], self._acting_ticks = self._rest, 0
+
+    # --- what may be read -------------------------------------------------------------------------------------------
+
+    @property
+    def td_error(self) -> float:
+        """TD error of the last transition, in units of the scaled reward."""
+        return float(self._memory[compiled.TD_ERROR])
+
+    @property
+    def steps(self) -> int:
+        """Transitions learnt from so far."""
+        return int(self._memory[compiled.STEPS])
+
+    @property
+    def mean_td_error(self) -> float:
+        """Low-passed size of the TD error, over about 100 steps."""
+        return float(self._memory[compiled.MEAN_TD_ERROR])
+
+    @property
+    def firing_rate(self) -> float:
+        """Low-passed share of the actor's neurons that spike in a tick, over about 100 steps."""
+        return float(self._memory[compiled.MEAN_RATE])
+
+    @property
+    def slope(self) -> float:
+        """Slope of the surrogate; may be set at any time."""
+        return self.actor.slope
+
+    @slope.setter
+    def slope(self, value: float) -> None:
+        self.actor.slope = value
+        self.critic.slope = value
+
+    # --- keeping ----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint from which `load` goes on exactly here: weights, traces, statistics, random numbers."""
+        save_checkpoint(path, type(self).__name__, self._arrays(), self._about())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Agent from a checkpoint.
+
+        Raises
+        ------
+        FileNotFoundError, CheckpointError
+            No such file; not such an agent's checkpoint, or a damaged one.
+        """
+        arrays, about = load_checkpoint(path, cls.__name__)
+        agent = cls.__new__(cls)
+        with describing(path):
+            agent.__setstate__({"arrays": arrays, "about": about})
+        return agent
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"arrays": {name: array.copy() for name, array in self._arrays().items()}, "about": self._about()}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        about, arrays = saved["about"], saved["arrays"]
+        space = Actions.space_of(about["action_space"], arrays)
+        Learner.__init__(
+            self, about["n_observation"], space, about["seed"], about["n_copies"], **about["settings"]
+        )  # fmt: skip
+        for name, network in (("actor", self.actor), ("critic", self.critic)):
+            network.put({key: arrays[f"{name}.{key}"] for key in ("state", "table") if f"{name}.{key}" in arrays})
+        for name, array in self._kept().items():
+            restore(array, arrays, name)
+        self._rng.bit_generator.state = about["random"]
+        self._begun[:] = about["begun"]
+        self._last, self._acting_ticks = int(about["last"]), int(about["acting_ticks"])
+
+    def _kept(self) -> dict[str, Array]:
+        return {
+            "memory": self._memory, "own": self._own, "acting": self._acting, "schedule": self.schedule.state
+        }  # fmt: skip
+
+    def _arrays(self) -> dict[str, Array]:
+        arrays = self._kept() | self.actions.arrays()
+        for name, network in (("actor", self.actor), ("critic", self.critic)):
+            arrays |= {f"{name}.{key}": array for key, array in network.arrays().items()}
+        return arrays
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "n_observation": self.n_observation, "action_space": self.actions.about(), "seed": self.seed,
+            "n_copies": self.n_copies, "begun": self._begun.tolist(), "last": self._last,
+            "acting_ticks": self._acting_ticks, "settings": msgspec.to_builtins(self.settings),
+            "random": self._rng.bit_generator.state,
+        }  # fmt: skip
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, copy: int, observation: npt.ArrayLike) -> None:
+        """Begin a copy's episode, up to its first action."""
+        self._look(observation)
+        self._drive(copy, compiled.BEGIN)
+        self._begun[copy] = True
+        self._draw(copy)
+
+    def _step(self, copy: int, observation: npt.ArrayLike, reward: float, terminated: bool, truncated: bool) -> None:
+        """Have a copy learn from a transition, and choose its next action."""
+        self._look(observation)
+        self._drive(copy, compiled.STEP, reward, terminated, truncated)
+        if terminated or truncated:
+            self._begun[copy] = False
+            if self.settings.slope_schedule.rule != "fixed":
+                self.slope = self.schedule.update(float(self._own[copy, compiled.EPISODE_RETURN]))
+        self._draw(copy)
+
+    def _draw(self, copy: int) -> None:
+        """Draw the random numbers of the next action ahead, so that a call that is refused draws none."""
+        self.actions.draw(self._rng, self._noise[copy])
+
+    def _action(self, copy: int) -> Any:
+        return self.actions.decode(self._chosen[copy])
+
+    def _look(self, observation: npt.ArrayLike) -> None:
+        x = observation if isinstance(observation, np.ndarray) else np.asarray(observation)
+        if x.size != self.n_observation:
+            raise ValueError(
+                f"observation has shape {x.shape}, this agent takes {self.n_observation} numbers; use for_env."
+            )
+        self._given[...] = x.reshape(-1)
+
+    def _drive(
+        self, copy: int, command: int, reward: float = 0.0, terminated: bool = False, truncated: bool = False
+    ) -> None:
+        actor, critic = self.actor, self.critic
+        if copy != self._last and command != compiled.CHECK:
+            for network in (actor, critic):
+                at.hand_over(network.tables[copy], network.tables[self._last])
+            self._last = copy
+        status = compiled.drive(
+            actor.state, actor.tables[copy], critic.state, critic.tables[copy], self._memory, self._own[copy],
+            self._sizes, self._given, command, reward, terminated, truncated,
+        )  # fmt: skip
+        if status == compiled.DONE:
+            return
+        if status == compiled.BAD_REWARD:
+            raise ValueError(f"reward is {reward}; it must be finite. Nothing was learnt from it.")
+        if status == compiled.BAD_OBSERVATION:
+            raise ValueError(f"observation {self._given} holds a value that is not finite; nothing was learnt.")
+        low, high = (
+            compiled.statistics_of(self._memory, self._sizes, which) for which in (compiled.LOW, compiled.HIGH)
+        )
+        entry = int(np.argmax(np.maximum(low - self._given, self._given - high)))
+        raise ValueError(
+            f"entry {entry} of the observation is {self._given[entry]}, outside its space, which spans "
+            f"[{low[entry]}, {high[entry]}]; nothing was learnt. Correct the environment, or the bounds of its space."
+        )
