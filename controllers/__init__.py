@@ -5,6 +5,7 @@ from controllers.bptt import BPTT
 from controllers.cloner_settings import ClonerSettings
 from controllers.cloning import Cloner
 from controllers.settings import ActorCriticSettings
+from controllers.stream_ac import StreamAC
 from controllers.training import Episode, Loop, evaluate, solved
 from controllers.vector import VectorActorCritic
 
@@ -16,6 +17,7 @@ __all__ = [
     "ClonerSettings",
     "Episode",
     "Loop",
+    "StreamAC",
     "VectorActorCritic",
     "evaluate",
     "solved",

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controllers import transition as compiled
+from controllers.annealing import Annealing
 from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions
 from threefactor import Network, SlopeSchedule
@@ -71,6 +72,7 @@ class Learner:
         for network in (self.actor, self.critic):
             network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
         self.schedule = SlopeSchedule(s.slope_schedule)
+        self.annealing, self._actor_rate = Annealing(s.step_annealing, s.noise_annealing), self.actor.learning_rate
         self._rng = np.random.default_rng(self.seed)
         actions = self.actions
         sizes = (
@@ -85,7 +87,7 @@ class Learner:
             compiled.SIGMA_FLOOR: 1e-3, compiled.OBSERVATION_LIMIT: 10.0, compiled.SCALE_REWARDS: s.scale_rewards,
             compiled.NORMALISE: s.normalise_observations, compiled.KEEP_STATE: s.keep_state, compiled.REWARD_SCALE: 1.0,
             compiled.BASELINE_RATE: min(s.baseline_rate, most), compiled.NOISE_CORRELATION: s.noise_correlation,
-            compiled.NOVELTY: s.novelty, compiled.DEVIATION_BIAS: s.deviation_bias,
+            compiled.WIDTH: 1.0, compiled.NOVELTY: s.novelty, compiled.DEVIATION_BIAS: s.deviation_bias,
             compiled.NORMALISE_ERROR: s.optimiser == "intentional",
         }.items():  # fmt: skip
             self._memory[place] = value
@@ -214,7 +216,8 @@ class Learner:
 
     def _kept(self) -> dict[str, Array]:
         return {
-            "memory": self._memory, "own": self._own, "acting": self._acting, "schedule": self.schedule.state
+            "memory": self._memory, "own": self._own, "acting": self._acting, "schedule": self.schedule.state,
+            "annealing": self.annealing.state,
         }  # fmt: skip
 
     def _arrays(self) -> dict[str, Array]:
@@ -246,9 +249,16 @@ class Learner:
         self._drive(copy, compiled.STEP, reward, terminated, truncated)
         if terminated or truncated:
             self._begun[copy] = False
-            if self.settings.slope_schedule.rule != "fixed":
-                self.slope = self.schedule.update(float(self._own[copy, compiled.EPISODE_RETURN]))
+            self._follow(float(self._own[copy, compiled.EPISODE_RETURN]))
         self._draw(copy)
+
+    def _follow(self, episode_return: float) -> None:
+        """Let slope, step and exploration follow the return of an episode."""
+        if self.settings.slope_schedule.rule != "fixed":
+            self.slope = self.schedule.update(episode_return)
+        self.annealing.update(episode_return)
+        self.actor.learning_rate = self._actor_rate * self.annealing.step_share
+        self._memory[compiled.WIDTH] = self.annealing.width_share
 
     def _draw(self, copy: int) -> None:
         """Draw the random numbers of the next action ahead, so that a call that is refused draws none."""

@@ -58,28 +58,49 @@ def categorical_error(error: Array, p: Array, chosen: int, bonus: float) -> None
 
 @kernel
 def deviation(x: float, floor: float) -> float:
-    """Standard deviation of the Gaussian policy: softplus of its readout, plus a floor."""
-    return floor + max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+    """Standard deviation of the Gaussian policy: exp of its readout, which is bounded to [-10, 3], plus a floor.
+
+    A share of itself is all that a step changes it by, so that a wide policy narrows as fast as a narrow one widens.
+    """
+    return floor + math.exp(min(max(x, -10.0), 3.0))
 
 
 @kernel
-def draw_gaussian(action: Array, y: Array, noise: Array, floor: float, bias: float) -> None:
-    """Action = mu + sigma noise; `y` holds the means and then what, plus `bias`, `deviation` turns into sigma."""
+def draw_gaussian(action: Array, y: Array, noise: Array, floor: float, bias: float, width: float) -> None:
+    """Action = mu + width sigma noise; `y` holds the means and then what, plus `bias`, `deviation` turns into sigma."""
     n = action.size
     for k in range(n):
-        action[k] = y[k] + deviation(bias + y[n + k], floor) * noise[k]
+        action[k] = y[k] + width * deviation(bias + y[n + k], floor) * noise[k]
 
 
 @kernel
-def gaussian_error(error: Array, y: Array, noise: Array, floor: float, bias: float, entropy: float) -> None:
-    """Minus the gradient of log N(action; mu, sigma) with respect to `y`, and of an entropy bonus.
+def hazard(z: float) -> float:
+    """phi(z) / (1 - Phi(z)) of the standard normal distribution."""
+    tail = 0.5 * math.erfc(z / math.sqrt(2.0))
+    if tail < 1e-300:
+        return z
+    return math.exp(-0.5 * z * z) / (math.sqrt(2.0 * math.pi) * tail)
 
-    With u = (action - mu) / sigma = `noise`: d/dmu = u / sigma, d/dsigma = (u^2 - 1) / sigma; the entropy is
-    log sigma plus a constant.
+
+@kernel
+def gaussian_error(
+    error: Array, y: Array, noise: Array, floor: float, bias: float, width: float, entropy: float
+) -> None:
+    """Minus the gradient of the log-probability of the action with respect to `y`, and of an entropy bonus.
+
+    The world sees the action clipped to [-1, 1]. Inside, with u = `noise` and the deviation s = width sigma: d/dmu = u
+    / s, d/ds = (u^2 - 1) / s. All draws beyond a bound are one action, whose probability is that of the tail: with z
+    its distance from mu over s, d/dmu = +-hazard(z) / s, d/ds = z hazard(z) / s (Fujita & Maeda 2018,
+    arXiv:1802.07564). The entropy is log s plus a constant; its bonus is that of the unclipped action.
     """
     n = noise.size
     for k in range(n):
         sigma = deviation(bias + y[n + k], floor)
-        slope = 1.0 / (1.0 + math.exp(-bias - y[n + k]))
-        error[k] = -noise[k] / sigma
-        error[n + k] = -(noise[k] * noise[k] - 1.0 + entropy) * slope / sigma
+        mean, spread = noise[k], noise[k] * noise[k] - 1.0
+        drawn = y[k] + width * sigma * noise[k]
+        if abs(drawn) >= 1.0:
+            side = math.copysign(1.0, drawn)
+            z = (1.0 - side * y[k]) / (width * sigma)
+            mean, spread = side * hazard(z), z * hazard(z)
+        error[k] = -mean / (width * sigma)
+        error[n + k] = -(spread + entropy) * (sigma - floor) / sigma

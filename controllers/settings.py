@@ -39,7 +39,10 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     noise_correlation : float
         What exploration noise keeps from one action to the next; each single action is drawn from the policy.
     deviation_bias : float
-        Before learning, the deviation of a Gaussian policy is softplus of this, in units of half the action's range.
+        Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range.
+    step_annealing, noise_annealing : float
+        The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns, where
+        that is below 1; 0: they do not. See `controllers.annealing`.
     membrane_decay, readout_decay : float
         What membrane and readout keep from one environment step to the next; time is counted in such steps.
     warm_ticks : int
@@ -77,7 +80,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     entropy: NonNegative = 0.01
     novelty: NonNegative = 0.3
     noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
-    deviation_bias: float = 3.0
+    deviation_bias: float = 1.1
+    step_annealing: NonNegative = 5.0
+    noise_annealing: NonNegative = 2.5
     membrane_decay: Fraction = 0.5
     readout_decay: Fraction = 0.4
     warm_ticks: Annotated[int, Meta(ge=1)] = 8

@@ -36,8 +36,8 @@ from threefactor.readouts import softmax
     COUNT, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY, SIGMA_FLOOR,
     OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, MEAN_TD_ERROR, MEAN_RATE, STEPS, BASELINE,
     BASELINE_RATE, NOISE_CORRELATION, NOVELTY, DEVIATION_BIAS, NORMALISE_ERROR, ERRORS, ERROR_SQUARE, ERROR_SIZE,
-    N_NUMBERS,
-) = range(27)  # fmt: skip
+    WIDTH, N_NUMBERS,
+) = range(28)  # fmt: skip
 MEAN, SQUARES, LOW, HIGH, N_STATISTICS = range(5)  # of observations: running mean, summed squared deviations, bounds
 VALUE, RETURN, EPISODE_RETURN, N_OWN = range(4)  # places in `own`, of which each copy has one: numbers, then vectors
 # Places in `sizes`; behind them, for a categorical policy, where the choices of each action start, and where they end
@@ -130,7 +130,7 @@ def readout(state: Array, table: Ints, which: int) -> Array:
 
 @kernel
 def choose(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, greedy: bool) -> None:
-    """Write the action that the actor's readout asks for."""
+    """Write the action that the actor's readout asks for; WIDTH scales the deviation, or the softmax's temperature."""
     y, action, noise = readout(state, table, at.Y), action_of(own, sizes), noise_of(own, sizes, 0)
     if not greedy:
         colour(noise, noise_of(own, sizes, 1), memory[NOISE_CORRELATION])
@@ -138,13 +138,15 @@ def choose(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, gr
         for g in range(action.size):
             start, stop = sizes[N_SIZES + g], sizes[N_SIZES + g + 1]
             p = probabilities_of(own, sizes)[start:stop]
-            softmax(p, y[start:stop])
+            for k in range(p.size):
+                p[k] = y[start + k] / memory[WIDTH]
+            softmax(p, p)
             action[g] = likeliest(p) if greedy else draw_categorical(p, noise[g])
     elif greedy:
         for k in range(action.size):
             action[k] = y[k]
     else:
-        draw_gaussian(action, y, noise, memory[SIGMA_FLOOR], memory[DEVIATION_BIAS])
+        draw_gaussian(action, y, noise, memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], memory[WIDTH])
 
 
 @kernel
@@ -157,7 +159,9 @@ def blame(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, ent
             start, stop = sizes[N_SIZES + g], sizes[N_SIZES + g + 1]
             categorical_error(error[start:stop], probabilities_of(own, sizes)[start:stop], int(action[g]), entropy)
     else:
-        gaussian_error(error, y, noise_of(own, sizes, 0), memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], entropy)
+        gaussian_error(
+            error, y, noise_of(own, sizes, 0), memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], memory[WIDTH], entropy
+        )
 
 
 @kernel

@@ -1,6 +1,7 @@
 """What the two studies of control share: tasks, one run, the store that lets a study go on where it stopped, its table.
 
-Every task is learnt by `controllers.ActorCritic` with its default settings; a task may add what its nature demands.
+Every task is learnt by `controllers.ActorCritic` with its default settings; a task may add what its nature demands. The
+peer is `controllers.StreamAC`.
 A task is a line of `TASKS`. A finished run is one line of results/control_runs.jsonl. It is found again by its task,
 seed, steps and settings and by the version of the code, so that a study does only what is missing, both studies share
 their runs, and an edit of agent or engine (of its code, not of comments or docstrings) starts anew. The file may be
@@ -30,7 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from controllers import ActorCritic, ActorCriticSettings, Loop, solved
+from controllers import ActorCritic, ActorCriticSettings, Loop, StreamAC, solved
 from demos.results import RESULTS, interval, write_table
 from envs import DelayedCue
 from threefactor.pictures import running_mean
@@ -39,10 +40,11 @@ MEMORY = {  # for tasks that hide part of their state
     "recurrent": True, "readout_decay": 0.1, "adaptive_share": 1.0, "adaptation_decay": 0.99,
     "adaptation_strength": 0.3,
 }  # fmt: skip
+PEER = {"agent": "StreamAC"}  # settings of a condition that is no spiking agent
 STORE = RESULTS / "control_runs.jsonl"
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2
 CURVE = 300  # points kept of a learning curve
-NOT_THE_AGENT = {"cli", "pictures", "runs", "verify", "bptt", "cloning", "cloner_settings", "td3"}
+NOT_THE_AGENT = {"cli", "pictures", "runs", "verify", "bptt", "cloning", "cloner_settings", "td3", "vector"}
 KEY = ("task", "seed", "steps", "threshold", "window", "settings", "version")
 COLUMNS = (
     "task", "condition", "seed", "steps", "solved_at", "solved_from", "mean_last_window", "mean_at_twice",
@@ -119,7 +121,11 @@ def train(job: Job) -> Row:
     """Train one agent to its budget, and if it solves the task to twice the step of solving; the row to be stored."""
     task = TASKS[job.task]
     env = task.make()
-    agent = ActorCritic.for_env(env, seed=job.seed, **job.settings)
+    agent: ActorCritic | StreamAC
+    if job.settings == PEER:
+        agent = StreamAC.for_env(env, seed=job.seed)
+    else:
+        agent = ActorCritic.for_env(env, seed=job.seed, **job.settings)
     loop, limit, solved_at = Loop(agent, env, job.seed), job.steps, None
     ends, returns = list[int](), list[float]()
 
@@ -137,7 +143,7 @@ def train(job: Job) -> Row:
     env.close()
     return {
         **identity(job), **score(task, job.steps, ends, returns), "curve": thin(ends, returns, task.window),
-        "microseconds_per_step": round(loop.microseconds_per_step, 1), "firing_rate": round(agent.firing_rate, 4),
+        "microseconds_per_step": round(loop.microseconds_per_step, 1), "firing_rate": round(agent.firing_rate, 4) if isinstance(agent, ActorCritic) else None,
     }  # fmt: skip
 
 
@@ -255,6 +261,11 @@ def choose_tasks(text: str | None, quick: bool) -> list[str]:
     return [name for name in names if name not in absent]
 
 
+def settings_of(task: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a condition sets in a task; the peer knows nothing of what the task adds to the spiking agent."""
+    return dict(settings) if settings == PEER else {**TASKS[task].settings, **settings}
+
+
 def study(
     name: str, conditions: Mapping[str, Mapping[str, Any]], tasks: list[str], seeds: int, quick: bool,
     draw: Callable[[list[Row]], None],
@@ -262,7 +273,7 @@ def study(
     """Run tasks by conditions by seeds; writes results/NAME.csv, draws, and prints the table."""
     most, seeds = (QUICK_STEPS, QUICK_SEEDS) if quick else (10**9, seeds)
     jobs = [
-        Job(task, condition, seed, min(TASKS[task].budget, most), {**TASKS[task].settings, **settings})
+        Job(task, condition, seed, min(TASKS[task].budget, most), settings_of(task, settings))
         for seed in range(seeds) for task in tasks for condition, settings in conditions.items()
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,8 @@
 """Control tasks by many seeds, all with the one default setting of the actor-critic, beside its controls.
 
 The controls are a frozen hidden layer (only the readouts learn), which shows where hidden plasticity matters, and
-trace decay 0 (no eligibility beyond one transition), which shows where the traces do. A run ends at the task's budget;
+trace decay 0 (no eligibility beyond one transition), which shows where the traces do; the peer is Stream AC(lambda),
+which does not spike. A run ends at the task's budget;
 one that solved its task goes on to twice the step of solving, to see whether it stays solved.
 A study that was stopped goes on where it was, see `demos.control`.
 """
@@ -16,17 +17,23 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from demos.control import TASKS, Row, choose, choose_tasks, of, study
+from demos.control import PEER, TASKS, Row, choose, choose_tasks, of, study
 from demos.results import RESULTS
-from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
+from threefactor.pictures import BLUE, GREEN, GREY, RED, new_figure, save_figure
 
 CONDITIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "frozen": {"freeze_hidden": True},
     "no_trace": {"trace_decay": 0.0},
+    "stream_ac": PEER,
 }
-LABELS = {"default": "default", "frozen": "frozen hidden layer", "no_trace": "trace decay 0"}
-COLOURS = dict(zip(CONDITIONS, (BLUE, GREY, RED), strict=True))
+LABELS = {
+    "default": "default",
+    "frozen": "frozen hidden layer",
+    "no_trace": "trace decay 0",
+    "stream_ac": "Stream AC(lambda)",
+}
+COLOURS = dict(zip(CONDITIONS, (BLUE, GREY, RED, GREEN), strict=True))
 
 
 def draw_task(axes: Axes, rows: list[Row], task: str) -> None:

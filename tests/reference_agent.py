@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any
 
 import msgspec
@@ -77,6 +78,7 @@ class Twin:
         )
         self.categorical = not isinstance(self.space, Box)
         self.ends = np.cumsum(getattr(self.space, "nvec", getattr(self.space, "n", 0)))  # of the choices of each entry
+        self.width = 1.0  # what exploration is scaled by
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
         self.returns: list[float] = []
         self.errors, self.total, self.baseline, self.value, self.td_error = Errors(), 0.0, 0.0, 0.0, 0.0
@@ -156,28 +158,38 @@ class Twin:
             uniform = [math.erfc(-noise / math.sqrt(2.0)) / 2.0 for noise in self.noise]
             self.chosen = np.array(
                 [
-                    np.searchsorted(np.cumsum(softmax(one)), u, side="right")
+                    np.searchsorted(np.cumsum(softmax(one / self.width)), u, side="right")
                     for one, u in zip(self._entries(y), uniform, strict=True)
                 ]
             )
             return self.chosen + self.space.start
         mu, raw = np.split(y, 2)
-        return self._in_box(mu + (1e-3 + np.logaddexp(0.0, raw + self.s.deviation_bias)) * self.noise)
+        self.drawn = mu + self.width * (1e-3 + np.exp(raw + self.s.deviation_bias)) * self.noise
+        return self._in_box(self.drawn)
 
     def _blame(self, weight: float) -> Floats:
         """Error of the readout for the last action: minus the gradient of log-probability and weighted bonus."""
         y = self.actor.y
         if self.categorical:
-            each = [softmax(one) for one in self._entries(y)]
+            each = [softmax(one / self.width) for one in self._entries(y)]
             return np.concatenate(
                 [
                     p - np.eye(p.size)[chosen] + weight * (p - 1.0 / p.size)
                     for p, chosen in zip(each, self.chosen, strict=True)
                 ]
             )
-        raw, noise = np.split(y, 2)[1] + self.s.deviation_bias, self.noise
-        sigma, slope = 1e-3 + np.logaddexp(0.0, raw), 1.0 / (1.0 + np.exp(-raw))
-        return np.concatenate([-noise / sigma, -(noise**2 - 1.0 + weight) * slope / sigma])
+        mu, raw = np.split(y, 2)
+        by_raw = np.exp(raw + self.s.deviation_bias)
+        spread = self.width * (1e-3 + by_raw)
+        error = np.zeros((2, mu.size))
+        for k, (draw, u) in enumerate(zip(self.drawn, self.noise, strict=True)):
+            by_mu, by_log_spread = u, u * u - 1.0
+            if abs(draw) >= 1.0:  # the probability of the whole tail
+                z = (1.0 - math.copysign(1.0, draw) * mu[k]) / spread[k]
+                ratio = NormalDist().pdf(z) / (math.erfc(z / math.sqrt(2.0)) / 2.0)
+                by_mu, by_log_spread = math.copysign(ratio, draw), z * ratio
+            error[:, k] = by_mu / spread[k], (by_log_spread + weight) * self.width * by_raw[k] / spread[k]
+        return -error.ravel()
 
     def _entries(self, y: Floats) -> list[Floats]:
         """What of the readout belongs to each entry of the action."""

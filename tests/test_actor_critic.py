@@ -225,7 +225,10 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
         for _ in range(10_000):
             twin.errors.given.append(0.12)
             twin.errors.clipped.append(compiled.clipped(agent._memory, 0.12))
+    agent.annealing.update = lambda _: None  # type: ignore[method-assign]  # tests/test_annealing.py
     for t in range(55):
+        twin.width = 1.0 if t < 26 else 0.4  # changes between episodes
+        agent._memory[compiled.WIDTH] = agent.annealing.width = twin.width
         if t == 0 or any(ends_at(t - 1)):
             x = observation_at(agent, t)
             twin.fresh = agent._noise[0].copy()

@@ -45,26 +45,49 @@ def test_categorical_error_is_a_finite_difference(weight: float) -> None:
         np.testing.assert_allclose(error, -gradient(goal, y), rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("width", [1.0, 0.2])
 @pytest.mark.parametrize("weight", [0.0, 0.3])
-@pytest.mark.parametrize("bias", [0.0, -1.5, 2.0])
-def test_gaussian_error_is_a_finite_difference(bias: float, weight: float) -> None:
-    """The error is minus the gradient of log N(action; mu, sigma) plus weighted entropy, numerically, at 1e-6.
-
-    Of the gradient of the deviations it is the share that they follow.
-    """
-    rng, floor = np.random.default_rng(0), 1e-3
-    for y in rng.normal(size=(5, 6)):
+@pytest.mark.parametrize("bias", [0.0, -1.5, 1.0])
+def test_gaussian_error_is_a_finite_difference(bias: float, weight: float, width: float) -> None:
+    """The error is minus the gradient of log P(clipped action) plus weighted entropy, numerically, at 1e-6."""
+    rng, floor, outside = np.random.default_rng(0), 1e-3, 0
+    for y in rng.normal(size=(20, 6)):
         noise, action, error = rng.normal(size=3), np.zeros(3), np.zeros(6)
-        policies.draw_gaussian(action, y, noise, floor, bias)
-        np.testing.assert_allclose(action, y[:3] + (floor + np.logaddexp(0.0, bias + y[3:])) * noise, rtol=1e-12)
+        policies.draw_gaussian(action, y, noise, floor, bias, width)
+        np.testing.assert_allclose(action, y[:3] + width * (floor + np.exp(bias + y[3:])) * noise, rtol=1e-12)
+        outside += int((np.abs(action) > 1.0).sum())
 
         def goal(readout: Floats, action: Floats = action) -> float:
-            sigma = floor + np.logaddexp(0.0, bias + readout[3:])
-            log_density = -0.5 * ((action - readout[:3]) / sigma) ** 2 - np.log(sigma)
-            return float((log_density + weight * np.log(sigma)).sum())
+            total = 0.0
+            for a, mu, raw in zip(action, *np.split(readout, 2), strict=True):
+                sigma = width * (floor + math.exp(bias + raw))
+                density = math.log(NormalDist(mu, sigma).pdf(a)) if abs(a) < 1.0 else 0.0
+                tail = math.erfc((1.0 - math.copysign(mu, mu * a)) / sigma / math.sqrt(2.0)) / 2.0
+                total += (density if abs(a) < 1.0 else math.log(tail)) + weight * math.log(sigma)
+            return total
 
-        policies.gaussian_error(error, y, noise, floor, bias, weight)
+        policies.gaussian_error(error, y, noise, floor, bias, width, weight)
         np.testing.assert_allclose(error, -gradient(goal, y), rtol=1e-6, atol=1e-8)
+    assert 5 < outside < 55, "draws on both sides of the bounds"
+
+
+def test_clipped_gradient_has_mean_zero() -> None:
+    """The mean of the error over the policy's own draws is 0, wherever its mass lies: it is a score function."""
+    noise = np.array([NormalDist().inv_cdf((i + 0.5) / 20_000) for i in range(20_000)])
+    for y in (np.array([0.3, 0.0]), np.array([-1.5, 0.5]), np.array([0.0, 2.0]), np.array([2.0, -0.5])):
+        errors = np.zeros((noise.size, 2))
+        for row, u in zip(errors, noise, strict=True):
+            policies.gaussian_error(row, y, np.array([u]), 1e-3, 0.0, 1.0, 0.0)
+        np.testing.assert_allclose(errors.mean(0), 0.0, atol=2e-3)
+
+
+def test_hazard_equals_density_over_tail() -> None:
+    """phi / (1 - Phi) where that can be computed; far out it is z + 1 / z, and never infinite."""
+    for z in np.linspace(-8.0, 5.0, 40):
+        expected = NormalDist().pdf(z) / (1.0 - NormalDist().cdf(z))
+        assert policies.hazard(z) == pytest.approx(expected, rel=1e-9)
+    for z in (20.0, 37.0, 1e3, 1e300):
+        assert policies.hazard(z) == pytest.approx(z + 1.0 / z, rel=1e-2)
 
 
 @pytest.mark.parametrize("far", [-700.0, -40.0, 40.0, 700.0])
@@ -76,7 +99,7 @@ def test_policies_stay_finite_far_out(far: float) -> None:
     assert np.isfinite(p).all() and p.sum() == pytest.approx(1.0) and np.isfinite(error).all()
     error = np.zeros(2)
     for bias in (-2.0, 0.0, 2.0):
-        policies.gaussian_error(error, np.array([0.0, far]), np.array([1.5]), 1e-3, bias, 0.1)
+        policies.gaussian_error(error, np.array([0.0, far]), np.array([1.5]), 1e-3, bias, 1.0, 0.1)
         assert policies.deviation(bias + far, 1e-3) >= 1e-3 and np.isfinite(error).all()
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from threefactor.checkpoints import write_atomically
 
-BLUE, LIGHT, RED, GREY = "#1f4e79", "#9bb8d3", "#b5482a", "#777777"
+BLUE, LIGHT, RED, GREEN, GREY = "#1f4e79", "#9bb8d3", "#b5482a", "#4d7c3a", "#777777"
 
 
 def new_figure(width: float = 7.0, height: float = 4.0) -> Figure:

@@ -1,0 +1,63 @@
+"""Annealing by progress: the shares, and that the actor's step and exploration follow them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+
+from controllers import ActorCritic
+from controllers import transition as compiled
+from controllers.annealing import Annealing
+
+
+def shares(returns: list[float], step: float, width: float) -> tuple[float, float]:
+    """The shares from the definition."""
+    mean, means = 0.0, []
+    for n, value in enumerate(returns, 1):
+        mean += max(0.1, 1.0 / n) * (value - mean)
+        means.append(mean)
+    if len(returns) <= 20 or max(returns) == min(means):
+        return 1.0, 1.0
+    left = 1.0 - (mean - min(means)) / (max(returns) - min(means))
+    return min(max(step * left, 0.05), 1.0), min(max(width * left, 0.1), 1.0)
+
+
+def test_shares_equal_the_definition() -> None:
+    """After each of 300 returns that rise, stay and fall, at 1e-12; progress stays within 0 and 1."""
+    rng, annealing, returns = np.random.default_rng(0), Annealing(5.0, 2.5), []
+    seen = set()
+    for n in range(300):
+        returns.append(float(rng.normal(min(n, 100) if n < 200 else 20, 5.0)))
+        annealing.update(returns[-1])
+        step, width = shares(returns, 5.0, 2.5)
+        assert annealing.step_share == pytest.approx(step, rel=1e-12)
+        assert annealing.width_share == pytest.approx(width, rel=1e-12)
+        assert 0.0 <= annealing.progress <= 1.0
+        seen |= {step < 1.0, width < 1.0, step == 1.0}
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("returns", [[0.0] * 50, [-3.0] * 50, [1.0]])
+def test_returns_that_never_change_are_no_progress(returns: list[float]) -> None:
+    """Where nothing was better than anything, nothing shrinks."""
+    annealing = Annealing(5.0, 2.5)
+    for value in returns:
+        annealing.update(value)
+    assert (annealing.progress, annealing.step_share, annealing.width_share) == (0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("space", [Discrete(2), Box(-1.0, 1.0, (1,))], ids=["discrete", "box"])
+def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) -> None:
+    """Good episodes shrink the actor's step and what it explores; bad ones bring both back; 0 leaves them alone."""
+    for step, noise in ((5.0, 2.5), (0.0, 0.0)):
+        agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0, step_annealing=step, noise_annealing=noise)
+        rate, quiet = agent.actor.learning_rate, []
+        for value in [0.0] * 10 + [1.0] * 60 + [0.0] * 40:
+            agent.begin([0.0, 0.0])
+            agent.step([0.0, 0.0], value, True, False)
+            assert agent.actor.learning_rate == pytest.approx(rate * agent.annealing.step_share, rel=1e-6)
+            assert agent._memory[compiled.WIDTH] == agent.annealing.width_share
+            quiet.append((agent.annealing.step_share, agent.annealing.width_share))
+        assert quiet[0] == quiet[-1] == (1.0, 1.0)
+        assert quiet[69] == ((0.05, 0.1) if step else (1.0, 1.0))
