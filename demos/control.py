@@ -141,9 +141,10 @@ def train(job: Job) -> Row:
         if episode.end >= limit:
             break
     env.close()
+    spikes = round(agent.firing_rate, 4) if isinstance(agent, ActorCritic) else None
     return {
         **identity(job), **score(task, job.steps, ends, returns), "curve": thin(ends, returns, task.window),
-        "microseconds_per_step": round(loop.microseconds_per_step, 1), "firing_rate": round(agent.firing_rate, 4) if isinstance(agent, ActorCritic) else None,
+        "microseconds_per_step": round(loop.microseconds_per_step, 1), "firing_rate": spikes,
     }  # fmt: skip
 
 
