@@ -48,8 +48,7 @@ class Learner:
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         self.n_copies = int(n_copies)
         # steps of all copies taken together change a value by half its TD error at most: more would overshoot
-        most = MOST_TOGETHER / self.n_copies
-        meant = most if s.optimiser == "intentional" else np.inf
+        most = MOST_TOGETHER / self.n_copies if s.optimiser == "intentional" else np.inf
         shared: dict[str, Any] = {
             "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
             "n_adaptive": round(s.adaptive_share * s.n_hidden),
@@ -62,11 +61,11 @@ class Learner:
             "w_out_scale": 0.0, "n_copies": self.n_copies, "dtype": s.dtype,
         }  # fmt: skip
         self.actor = Network(
-            n_out=self.actions.n_readout, learning_rate=min(s.actor_rate, meant), overshoot=s.actor_overshoot,
+            n_out=self.actions.n_readout, learning_rate=min(s.actor_rate, most), overshoot=s.actor_overshoot,
             seed=2 * self.seed, **shared,
         )  # fmt: skip
         self.critic = Network(
-            n_out=1, learning_rate=min(s.critic_rate, meant), overshoot=s.critic_overshoot, seed=2 * self.seed + 1,
+            n_out=1, learning_rate=min(s.critic_rate, most), overshoot=s.critic_overshoot, seed=2 * self.seed + 1,
             **shared,
         )  # fmt: skip
         for network in (self.actor, self.critic):
@@ -82,15 +81,7 @@ class Learner:
         self._sizes = np.array(sizes, dtype=np.int64)
         self._memory = np.zeros(compiled.memory_size(self._sizes))
         self._own = np.zeros((self.n_copies, compiled.own_size(self._sizes)))
-        for place, value in {
-            compiled.DISCOUNT: s.discount, compiled.TRACE_DECAY: s.trace_decay, compiled.ENTROPY: s.entropy,
-            compiled.SIGMA_FLOOR: 1e-3, compiled.OBSERVATION_LIMIT: 10.0, compiled.SCALE_REWARDS: s.scale_rewards,
-            compiled.NORMALISE: s.normalise_observations, compiled.KEEP_STATE: s.keep_state, compiled.REWARD_SCALE: 1.0,
-            compiled.BASELINE_RATE: min(s.baseline_rate, most), compiled.NOISE_CORRELATION: s.noise_correlation,
-            compiled.WIDTH: 1.0, compiled.NOVELTY: s.novelty, compiled.DEVIATION_BIAS: s.deviation_bias,
-            compiled.NORMALISE_ERROR: s.optimiser == "intentional",
-        }.items():  # fmt: skip
-            self._memory[place] = value
+        self._fill_memory()
         self._bound(-LARGEST, LARGEST)
         self._given = np.zeros(self.n_observation)
         self._begun = np.zeros(self.n_copies, dtype=bool)
@@ -103,6 +94,20 @@ class Learner:
         for copy, own in enumerate(self._own):
             actions.draw(self._rng, compiled.noise_of(own, self._sizes, 0))
             self._draw(copy)
+
+    def _fill_memory(self) -> None:
+        """Write what compiled code needs of the settings."""
+        s = self.settings
+        for place, value in {
+            compiled.DISCOUNT: s.discount, compiled.TRACE_DECAY: s.trace_decay, compiled.ENTROPY: s.entropy,
+            compiled.SIGMA_FLOOR: 1e-3, compiled.OBSERVATION_LIMIT: 10.0, compiled.SCALE_REWARDS: s.scale_rewards,
+            compiled.NORMALISE: s.normalise_observations, compiled.KEEP_STATE: s.keep_state, compiled.REWARD_SCALE: 1.0,
+            compiled.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
+            compiled.NOISE_CORRELATION: s.noise_correlation,
+            compiled.WIDTH: 1.0, compiled.NOVELTY: s.novelty, compiled.DEVIATION_BIAS: s.deviation_bias,
+            compiled.NORMALISE_ERROR: s.optimiser == "intentional",
+        }.items():  # fmt: skip
+            self._memory[place] = value
 
     def _bound(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
         """Have observations outside these bounds refused."""

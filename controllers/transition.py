@@ -191,9 +191,17 @@ def scaled(memory: Array, own: Array, sizes: Ints, reward: float, terminated: bo
 
 @kernel
 def td_error(
-    memory: Array, own: Array, sizes: Ints, reward: float, bonus: float, value_after: float, terminated: bool
+    critic: Array, critic_table: Ints, memory: Array, own: Array, sizes: Ints, reward: float, terminated: bool
 ) -> float:
-    """R + bonus + discount V' - V with the scaled reward, and the statistics that go with it."""
+    """R + bonus + discount V' - V with the scaled reward, and the statistics that go with it.
+
+    Only termination makes the next state worthless; a truncated episode bootstraps from it.
+    """
+    value_after = bonus = 0.0
+    if not terminated:
+        value_after = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
+        fields = vector(critic, critic_table, 0, at.INPUT)
+        bonus = memory[NOVELTY] * novelty(visits_of(memory, sizes), fields)
     delta = scaled(memory, own, sizes, reward, terminated) + bonus + memory[DISCOUNT] * value_after - own[VALUE]
     memory[TD_ERROR] = delta
     own[EPISODE_RETURN] += reward
@@ -274,13 +282,8 @@ def drive(
                 tick.run(critic, critic_table, tick.SKIP, 0.0)
             tick.run(critic, critic_table, tick.FORWARD, 0.0)
     delta = 0.0
-    if command == STEP:  # only termination makes the next state worthless; a truncated episode bootstraps from it
-        value_after = bonus = 0.0
-        if not terminated:
-            value_after = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
-            fields = vector(critic, critic_table, 0, at.INPUT)
-            bonus = memory[NOVELTY] * novelty(visits_of(memory, sizes), fields)
-        delta = td_error(memory, own, sizes, reward, bonus, value_after, terminated)
+    if command == STEP:
+        delta = td_error(critic, critic_table, memory, own, sizes, reward, terminated)
         # what is tagged for entropy will be multiplied by this TD error: its sign makes a bonus of it in any case
         blame(actor, actor_table, memory, own, sizes, math.copysign(memory[ENTROPY], delta))
         tick.run(actor, actor_table, tick.TAG, memory[DISCOUNT] * memory[TRACE_DECAY])
