@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from controllers import places
 from controllers import transition as compiled
 from controllers.annealing import Annealing
 from controllers.settings import ActorCriticSettings, tau_of
@@ -79,8 +80,8 @@ class Learner:
             s.warm_ticks, self.n_copies, *actions.starts,
         )  # fmt: skip
         self._sizes = np.array(sizes, dtype=np.int64)
-        self._memory = np.zeros(compiled.memory_size(self._sizes))
-        self._own = np.zeros((self.n_copies, compiled.own_size(self._sizes)))
+        self._memory = np.zeros(places.memory_size(self._sizes))
+        self._own = np.zeros((self.n_copies, places.own_size(self._sizes)))
         self._fill_memory()
         self._bound(-LARGEST, LARGEST)
         self._given = np.zeros(self.n_observation)
@@ -89,30 +90,30 @@ class Learner:
         self._rest = self.actor.fast.copy()
         self._acting, self._acting_ticks = self._rest.copy(), 0
         self._compile()
-        self._chosen = [compiled.action_of(own, self._sizes) for own in self._own]
-        self._noise = [compiled.noise_of(own, self._sizes, 1) for own in self._own]
+        self._chosen = [places.action_of(own, self._sizes) for own in self._own]
+        self._noise = [places.noise_of(own, self._sizes, 1) for own in self._own]
         for copy, own in enumerate(self._own):
-            actions.draw(self._rng, compiled.noise_of(own, self._sizes, 0))
+            actions.draw(self._rng, places.noise_of(own, self._sizes, 0))
             self._draw(copy)
 
     def _fill_memory(self) -> None:
         """Write what compiled code needs of the settings."""
         s = self.settings
         for place, value in {
-            compiled.DISCOUNT: s.discount, compiled.TRACE_DECAY: s.trace_decay, compiled.ENTROPY: s.entropy,
-            compiled.SIGMA_FLOOR: 1e-3, compiled.OBSERVATION_LIMIT: 10.0, compiled.SCALE_REWARDS: s.scale_rewards,
-            compiled.NORMALISE: s.normalise_observations, compiled.KEEP_STATE: s.keep_state, compiled.REWARD_SCALE: 1.0,
-            compiled.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
-            compiled.NOISE_CORRELATION: s.noise_correlation,
-            compiled.WIDTH: 1.0, compiled.NOVELTY: s.novelty, compiled.DEVIATION_BIAS: s.deviation_bias,
-            compiled.NORMALISE_ERROR: s.optimiser == "intentional",
+            places.DISCOUNT: s.discount, places.TRACE_DECAY: s.trace_decay, places.ENTROPY: s.entropy,
+            places.SIGMA_FLOOR: 1e-3, places.OBSERVATION_LIMIT: 10.0, places.SCALE_REWARDS: s.scale_rewards,
+            places.NORMALISE: s.normalise_observations, places.KEEP_STATE: s.keep_state, places.REWARD_SCALE: 1.0,
+            places.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
+            places.NOISE_CORRELATION: s.noise_correlation,
+            places.WIDTH: 1.0, places.NOVELTY: s.novelty, places.DEVIATION_BIAS: s.deviation_bias,
+            places.NORMALISE_ERROR: s.optimiser == "intentional",
         }.items():  # fmt: skip
             self._memory[place] = value
 
     def _bound(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
         """Have observations outside these bounds refused."""
-        for which, bound in ((compiled.LOW, low), (compiled.HIGH, high)):
-            compiled.statistics_of(self._memory, self._sizes, which)[:] = np.clip(np.ravel(bound), -LARGEST, LARGEST)
+        for which, bound in ((places.LOW, low), (places.HIGH, high)):
+            places.statistics_of(self._memory, self._sizes, which)[:] = np.clip(np.ravel(bound), -LARGEST, LARGEST)
 
     def _compile(self) -> None:
         """Run each kernel once on copies, so that none is compiled inside a live loop."""
@@ -154,22 +155,22 @@ class Learner:
     @property
     def td_error(self) -> float:
         """TD error of the last transition, in units of the scaled reward."""
-        return float(self._memory[compiled.TD_ERROR])
+        return float(self._memory[places.TD_ERROR])
 
     @property
     def steps(self) -> int:
         """Transitions learnt from so far."""
-        return int(self._memory[compiled.STEPS])
+        return int(self._memory[places.STEPS])
 
     @property
     def mean_td_error(self) -> float:
         """Low-passed size of the TD error, over about 100 steps."""
-        return float(self._memory[compiled.MEAN_TD_ERROR])
+        return float(self._memory[places.MEAN_TD_ERROR])
 
     @property
     def firing_rate(self) -> float:
         """Low-passed share of the actor's neurons that spike in a tick, over about 100 steps."""
-        return float(self._memory[compiled.MEAN_RATE])
+        return float(self._memory[places.MEAN_RATE])
 
     @property
     def slope(self) -> float:
@@ -254,7 +255,7 @@ class Learner:
         self._drive(copy, compiled.STEP, reward, terminated, truncated)
         if terminated or truncated:
             self._begun[copy] = False
-            self._follow(float(self._own[copy, compiled.EPISODE_RETURN]))
+            self._follow(float(self._own[copy, places.EPISODE_RETURN]))
         self._draw(copy)
 
     def _follow(self, episode_return: float) -> None:
@@ -263,7 +264,7 @@ class Learner:
             self.slope = self.schedule.update(episode_return)
         self.annealing.update(episode_return)
         self.actor.learning_rate = self._actor_rate * self.annealing.step_share
-        self._memory[compiled.WIDTH] = self.annealing.width_share
+        self._memory[places.WIDTH] = self.annealing.width_share
 
     def _draw(self, copy: int) -> None:
         """Draw the random numbers of the next action ahead, so that a call that is refused draws none."""
@@ -298,9 +299,7 @@ class Learner:
             raise ValueError(f"reward is {reward}; it must be finite. Nothing was learnt from it.")
         if status == compiled.BAD_OBSERVATION:
             raise ValueError(f"observation {self._given} holds a value that is not finite; nothing was learnt.")
-        low, high = (
-            compiled.statistics_of(self._memory, self._sizes, which) for which in (compiled.LOW, compiled.HIGH)
-        )
+        low, high = (places.statistics_of(self._memory, self._sizes, which) for which in (places.LOW, places.HIGH))
         entry = int(np.argmax(np.maximum(low - self._given, self._given - high)))
         raise ValueError(
             f"entry {entry} of the observation is {self._given[entry]}, outside its space, which spans "

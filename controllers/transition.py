@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from controllers import places
 from controllers.encoding import encode, novelty
 from controllers.normalisation import observe
 from controllers.policies import (
@@ -31,18 +32,6 @@ from threefactor.forward import all_finite, copy
 from threefactor.layout import vector
 from threefactor.readouts import softmax
 
-# Places in `memory`, which all copies share: numbers, then vectors
-(
-    COUNT, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY, SIGMA_FLOOR,
-    OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, MEAN_TD_ERROR, MEAN_RATE, STEPS, BASELINE,
-    BASELINE_RATE, NOISE_CORRELATION, NOVELTY, DEVIATION_BIAS, NORMALISE_ERROR, ERRORS, ERROR_SQUARE, ERROR_SIZE,
-    WIDTH, N_NUMBERS,
-) = range(28)  # fmt: skip
-MEAN, SQUARES, LOW, HIGH, N_STATISTICS = range(5)  # of observations: running mean, summed squared deviations, bounds
-VALUE, RETURN, EPISODE_RETURN, N_OWN = range(4)  # places in `own`, of which each copy has one: numbers, then vectors
-# Places in `sizes`; behind them, for a categorical policy, where the choices of each action start, and where they end
-N_OBSERVATION, N_ACTION, N_READOUT, N_NOISE, KIND, N_FIELDS, WARM_TICKS, N_COPIES, N_SIZES = range(9)
-
 KEPT_OF_ERRORS, CLIP_ERRORS, LEAST_SIZE = 0.9998, 20.0, 0.1  # running size of the TD error, bound in it, its floor
 LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
 BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
@@ -51,71 +40,20 @@ BEYOND = 1e-5  # share of an entry by which it may lie over a bound that was rou
 
 
 @kernel
-def statistics_of(memory: Array, sizes: Ints, which: int) -> Array:
-    """View of a vector as long as an observation: MEAN, SQUARES, LOW or HIGH."""
-    n = sizes[N_OBSERVATION]
-    return memory[N_NUMBERS + which * n : N_NUMBERS + (which + 1) * n]
-
-
-@kernel
-def visits_of(memory: Array, sizes: Ints) -> Array:
-    """View of how often each receptive field was visited, (observation, fields)."""
-    start = N_NUMBERS + N_STATISTICS * sizes[N_OBSERVATION]
-    stop = start + sizes[N_OBSERVATION] * sizes[N_FIELDS]
-    return memory[start:stop].reshape(sizes[N_OBSERVATION], sizes[N_FIELDS])
-
-
-@kernel
-def observation_of(own: Array, sizes: Ints) -> Array:
-    """View of the present observation."""
-    return own[N_OWN : N_OWN + sizes[N_OBSERVATION]]
-
-
-@kernel
-def action_of(own: Array, sizes: Ints) -> Array:
-    """View of the action."""
-    start = N_OWN + sizes[N_OBSERVATION]
-    return own[start : start + sizes[N_ACTION]]
-
-
-@kernel
-def probabilities_of(own: Array, sizes: Ints) -> Array:
-    """View of the probabilities of a categorical policy, those of one action behind those of the other."""
-    start = N_OWN + sizes[N_OBSERVATION] + sizes[N_ACTION]
-    return own[start : start + sizes[N_READOUT]]
-
-
-@kernel
-def noise_of(own: Array, sizes: Ints, which: int) -> Array:
-    """View of the exploration noise (0), or of the random numbers that this step draws it from (1)."""
-    start = N_OWN + sizes[N_OBSERVATION] + sizes[N_ACTION] + sizes[N_READOUT] + which * sizes[N_NOISE]
-    return own[start : start + sizes[N_NOISE]]
-
-
-def memory_size(sizes: Ints) -> int:
-    """Entries of `memory`."""
-    return N_NUMBERS + (N_STATISTICS + int(sizes[N_FIELDS])) * int(sizes[N_OBSERVATION])
-
-
-def own_size(sizes: Ints) -> int:
-    """Entries of `own`."""
-    return N_OWN + int(sizes[N_OBSERVATION] + sizes[N_ACTION] + sizes[N_READOUT] + 2 * sizes[N_NOISE])
-
-
-@kernel
 def present(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints) -> None:
     """Write the present observation, standardised if so wished, where a network takes its input from."""
-    count = memory[COUNT] if memory[NORMALISE] > 0.0 else 0.0
+    count = memory[places.COUNT] if memory[places.NORMALISE] > 0.0 else 0.0
     encode(
-        vector(state, table, 0, at.INPUT), observation_of(own, sizes), statistics_of(memory, sizes, MEAN),
-        statistics_of(memory, sizes, SQUARES), count, memory[OBSERVATION_LIMIT], sizes[N_FIELDS],
+        vector(state, table, 0, at.INPUT), places.observation_of(own, sizes),
+        places.statistics_of(memory, sizes, places.MEAN), places.statistics_of(memory, sizes, places.SQUARES), count,
+        memory[places.OBSERVATION_LIMIT], sizes[places.N_FIELDS],
     )  # fmt: skip
 
 
 @kernel
 def inside(memory: Array, sizes: Ints, given: Array) -> bool:
     """Whether the observation lies in its space, but for what rounding does."""
-    low, high = statistics_of(memory, sizes, LOW), statistics_of(memory, sizes, HIGH)
+    low, high = places.statistics_of(memory, sizes, places.LOW), places.statistics_of(memory, sizes, places.HIGH)
     for i in range(given.size):
         if given[i] < low[i] - BEYOND * abs(low[i]) or given[i] > high[i] + BEYOND * abs(high[i]):
             return False
@@ -131,37 +69,38 @@ def readout(state: Array, table: Ints, which: int) -> Array:
 @kernel
 def choose(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, greedy: bool) -> None:
     """Write the action that the actor's readout asks for; WIDTH scales the deviation, or the softmax's temperature."""
-    y, action, noise = readout(state, table, at.Y), action_of(own, sizes), noise_of(own, sizes, 0)
+    y, action, noise = readout(state, table, at.Y), places.action_of(own, sizes), places.noise_of(own, sizes, 0)
     if not greedy:
-        colour(noise, noise_of(own, sizes, 1), memory[NOISE_CORRELATION])
-    if sizes[KIND] == CATEGORICAL:
+        colour(noise, places.noise_of(own, sizes, 1), memory[places.NOISE_CORRELATION])
+    if sizes[places.KIND] == CATEGORICAL:
         for g in range(action.size):
-            start, stop = sizes[N_SIZES + g], sizes[N_SIZES + g + 1]
-            p = probabilities_of(own, sizes)[start:stop]
+            start, stop = sizes[places.N_SIZES + g], sizes[places.N_SIZES + g + 1]
+            p = places.probabilities_of(own, sizes)[start:stop]
             for k in range(p.size):
-                p[k] = y[start + k] / memory[WIDTH]
+                p[k] = y[start + k] / memory[places.WIDTH]
             softmax(p, p)
             action[g] = likeliest(p) if greedy else draw_categorical(p, noise[g])
     elif greedy:
         for k in range(action.size):
             action[k] = y[k]
     else:
-        draw_gaussian(action, y, noise, memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], memory[WIDTH])
+        draw_gaussian(action, y, noise, memory[places.SIGMA_FLOOR], memory[places.DEVIATION_BIAS], memory[places.WIDTH])
 
 
 @kernel
 def blame(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, entropy: float) -> None:
     """Write the error that credits the last action to the actor's synapses, and an entropy bonus."""
     error, y = readout(state, table, at.ERROR), readout(state, table, at.Y)
-    if sizes[KIND] == CATEGORICAL:
-        action = action_of(own, sizes)
+    if sizes[places.KIND] == CATEGORICAL:
+        action = places.action_of(own, sizes)
         for g in range(action.size):
-            start, stop = sizes[N_SIZES + g], sizes[N_SIZES + g + 1]
-            categorical_error(error[start:stop], probabilities_of(own, sizes)[start:stop], int(action[g]), entropy)
+            start, stop = sizes[places.N_SIZES + g], sizes[places.N_SIZES + g + 1]
+            categorical_error(
+                error[start:stop], places.probabilities_of(own, sizes)[start:stop], int(action[g]), entropy
+            )
     else:
-        gaussian_error(
-            error, y, noise_of(own, sizes, 0), memory[SIGMA_FLOOR], memory[DEVIATION_BIAS], memory[WIDTH], entropy
-        )
+        floor, bias, width = memory[places.SIGMA_FLOOR], memory[places.DEVIATION_BIAS], memory[places.WIDTH]
+        gaussian_error(error, y, places.noise_of(own, sizes, 0), floor, bias, width, entropy)
 
 
 @kernel
@@ -170,23 +109,23 @@ def watch_rate(actor: Array, actor_table: Ints, memory: Array) -> None:
     z, n, spikes = vector(actor, actor_table, 0, at.Z), vector(actor, actor_table, 0, at.V).size, 0.0
     for j in range(n):
         spikes += z[j]
-    memory[MEAN_RATE] += 0.01 * (spikes / n - memory[MEAN_RATE])
+    memory[places.MEAN_RATE] += 0.01 * (spikes / n - memory[places.MEAN_RATE])
 
 
 @kernel
 def scaled(memory: Array, own: Array, sizes: Ints, reward: float, terminated: bool) -> float:
     """Reward over the running deviation of the discounted return, as soon as each copy has given two returns."""
-    own[RETURN] = own[RETURN] * memory[DISCOUNT] + reward
-    memory[RETURN_COUNT] += 1.0
-    off = own[RETURN] - memory[RETURN_MEAN]
-    memory[RETURN_MEAN] += off / memory[RETURN_COUNT]
-    memory[RETURN_SQUARES] += off * (own[RETURN] - memory[RETURN_MEAN])
-    if memory[SCALE_REWARDS] > 0.0 and memory[RETURN_COUNT] >= 2.0 * sizes[N_COPIES]:
-        variance = memory[RETURN_SQUARES] / (memory[RETURN_COUNT] - 1.0)
-        memory[REWARD_SCALE] = 1.0 / math.sqrt(variance + 1e-8)
+    own[places.RETURN] = own[places.RETURN] * memory[places.DISCOUNT] + reward
+    memory[places.RETURN_COUNT] += 1.0
+    off = own[places.RETURN] - memory[places.RETURN_MEAN]
+    memory[places.RETURN_MEAN] += off / memory[places.RETURN_COUNT]
+    memory[places.RETURN_SQUARES] += off * (own[places.RETURN] - memory[places.RETURN_MEAN])
+    if memory[places.SCALE_REWARDS] > 0.0 and memory[places.RETURN_COUNT] >= 2.0 * sizes[places.N_COPIES]:
+        variance = memory[places.RETURN_SQUARES] / (memory[places.RETURN_COUNT] - 1.0)
+        memory[places.REWARD_SCALE] = 1.0 / math.sqrt(variance + 1e-8)
     if terminated:
-        own[RETURN] = 0.0
-    return reward * memory[REWARD_SCALE]  # type: ignore[no-any-return]
+        own[places.RETURN] = 0.0
+    return reward * memory[places.REWARD_SCALE]  # type: ignore[no-any-return]
 
 
 @kernel
@@ -199,33 +138,38 @@ def td_error(
     """
     value_after = bonus = 0.0
     if not terminated:
-        value_after = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
+        value_after = memory[places.BASELINE] + readout(critic, critic_table, at.Y)[0]
         fields = vector(critic, critic_table, 0, at.INPUT)
-        bonus = memory[NOVELTY] * novelty(visits_of(memory, sizes), fields)
-    delta = scaled(memory, own, sizes, reward, terminated) + bonus + memory[DISCOUNT] * value_after - own[VALUE]
-    memory[TD_ERROR] = delta
-    own[EPISODE_RETURN] += reward
-    memory[STEPS] += 1.0
-    memory[MEAN_TD_ERROR] += 0.01 * (abs(delta) - memory[MEAN_TD_ERROR])
+        bonus = memory[places.NOVELTY] * novelty(places.visits_of(memory, sizes), fields)
+    delta = (
+        scaled(memory, own, sizes, reward, terminated)
+        + bonus
+        + memory[places.DISCOUNT] * value_after
+        - own[places.VALUE]
+    )
+    memory[places.TD_ERROR] = delta
+    own[places.EPISODE_RETURN] += reward
+    memory[places.STEPS] += 1.0
+    memory[places.MEAN_TD_ERROR] += 0.01 * (abs(delta) - memory[places.MEAN_TD_ERROR])
     return delta  # type: ignore[no-any-return]
 
 
 @kernel
 def clipped(memory: Array, delta: float) -> float:
     """TD error within 20 times its running root mean square, whose running size goes on in ERROR_SIZE."""
-    memory[ERRORS] += 1.0
-    memory[ERROR_SQUARE] = KEPT_OF_ERRORS * memory[ERROR_SQUARE] + (1.0 - KEPT_OF_ERRORS) * delta * delta
-    seen = 1.0 - KEPT_OF_ERRORS ** memory[ERRORS]
-    bound = CLIP_ERRORS * math.sqrt(memory[ERROR_SQUARE] / seen)
+    memory[places.ERRORS] += 1.0
+    memory[places.ERROR_SQUARE] = KEPT_OF_ERRORS * memory[places.ERROR_SQUARE] + (1.0 - KEPT_OF_ERRORS) * delta * delta
+    seen = 1.0 - KEPT_OF_ERRORS ** memory[places.ERRORS]
+    bound = CLIP_ERRORS * math.sqrt(memory[places.ERROR_SQUARE] / seen)
     delta = min(max(delta, -bound), bound)
-    memory[ERROR_SIZE] = KEPT_OF_ERRORS * memory[ERROR_SIZE] + (1.0 - KEPT_OF_ERRORS) * abs(delta)
+    memory[places.ERROR_SIZE] = KEPT_OF_ERRORS * memory[places.ERROR_SIZE] + (1.0 - KEPT_OF_ERRORS) * abs(delta)
     return delta
 
 
 @kernel
 def usual_size(memory: Array) -> float:
     """Running size of the clipped TD error."""
-    return max(memory[ERROR_SIZE] / (1.0 - KEPT_OF_ERRORS ** memory[ERRORS]), LEAST_SIZE)  # type: ignore[no-any-return]
+    return max(memory[places.ERROR_SIZE] / (1.0 - KEPT_OF_ERRORS ** memory[places.ERRORS]), LEAST_SIZE)  # type: ignore[no-any-return]
 
 
 @kernel
@@ -257,25 +201,29 @@ def drive(
     if command == CHECK:
         return DONE
     reward = min(max(reward, -LARGEST_REWARD), LARGEST_REWARD)
-    copy(observation_of(own, sizes), given)
+    copy(places.observation_of(own, sizes), given)
     ticks = 1
     if command == ACT and actor_table[at.TICKS] == 0:
-        ticks = sizes[WARM_TICKS]
+        ticks = sizes[places.WARM_TICKS]
     # `tick.run` is called from here alone: the compiler works through a copy of it for each function that calls it
     if command == BEGIN:
-        own[RETURN] = own[EPISODE_RETURN] = 0.0
+        own[places.RETURN] = own[places.EPISODE_RETURN] = 0.0
         tick.run(actor, actor_table, tick.CLEAR, 0.0)
         tick.run(critic, critic_table, tick.CLEAR, 0.0)
-        if memory[KEEP_STATE] == 0.0:
+        if memory[places.KEEP_STATE] == 0.0:
             tick.run(actor, actor_table, tick.RESET, 0.0)
             tick.run(critic, critic_table, tick.RESET, 0.0)
-            ticks = sizes[WARM_TICKS]  # from rest to where the neurons would be, had they seen this all the time
+            ticks = sizes[places.WARM_TICKS]  # from rest to where the neurons would be, had they seen this all the time
     if command == STEP:
         readout(critic, critic_table, at.ERROR)[0] = -1.0
-        tick.run(critic, critic_table, tick.TAG, memory[DISCOUNT] * memory[TRACE_DECAY])
+        tick.run(critic, critic_table, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
     if command != ACT and not terminated:
-        memory[COUNT] += 1.0
-        observe(statistics_of(memory, sizes, MEAN), statistics_of(memory, sizes, SQUARES), memory[COUNT], given)
+        memory[places.COUNT] += 1.0
+        mean, squares = (
+            places.statistics_of(memory, sizes, places.MEAN),
+            places.statistics_of(memory, sizes, places.SQUARES),
+        )
+        observe(mean, squares, memory[places.COUNT], given)
         present(critic, critic_table, memory, own, sizes)
         for k in range(ticks):
             if k > 0:
@@ -285,10 +233,10 @@ def drive(
     if command == STEP:
         delta = td_error(critic, critic_table, memory, own, sizes, reward, terminated)
         # what is tagged for entropy will be multiplied by this TD error: its sign makes a bonus of it in any case
-        blame(actor, actor_table, memory, own, sizes, math.copysign(memory[ENTROPY], delta))
-        tick.run(actor, actor_table, tick.TAG, memory[DISCOUNT] * memory[TRACE_DECAY])
+        blame(actor, actor_table, memory, own, sizes, math.copysign(memory[places.ENTROPY], delta))
+        tick.run(actor, actor_table, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
         size = 1.0
-        if memory[NORMALISE_ERROR] > 0.0:
+        if memory[places.NORMALISE_ERROR] > 0.0:
             delta = clipped(memory, delta)
             size = usual_size(memory)
         tick.run(actor, actor_table, tick.UPDATE, delta / size)
@@ -308,6 +256,6 @@ def drive(
     if not (terminated or truncated):
         watch_rate(actor, actor_table, memory)
         choose(actor, actor_table, memory, own, sizes, False)
-        own[VALUE] = memory[BASELINE] + readout(critic, critic_table, at.Y)[0]
-    memory[BASELINE] += memory[BASELINE_RATE] * delta
+        own[places.VALUE] = memory[places.BASELINE] + readout(critic, critic_table, at.Y)[0]
+    memory[places.BASELINE] += memory[places.BASELINE_RATE] * delta
     return DONE

@@ -144,7 +144,7 @@ class VectorActorCritic(Learner):
 
     def _rows(self, observations: npt.ArrayLike) -> Array:
         x = np.asarray(observations, dtype=np.float64)
-        if x.size != self.n_copies * self.n_observation or x.shape[0] != self.n_copies:
+        if x.size != self.n_copies * self.n_observation or x.shape[:1] != (self.n_copies,):
             raise ValueError(
                 f"observations have shape {x.shape}; this agent takes {self.n_observation} numbers for each of "
                 f"{self.n_copies} copies; use for_envs."

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-from controllers import ActorCritic
+from controllers import ActorCritic, places
 from controllers import transition as compiled
 from tests.checks import CONTROLLER_CHECKS, Make, assert_same, ends_at, observation_at, play, snapshot
 from tests.reference_agent import Twin, novelty
@@ -55,8 +55,8 @@ def test_truncation_bootstraps_and_termination_does_not(variant: str) -> None:
     agent = maker(variant)(0)
     play(agent, range(300))
     agent.begin(observation_at(agent, 0))
-    baseline, s = agent._memory[compiled.BASELINE], agent.settings
-    value, visits = baseline + float(agent.critic.y[0]), compiled.visits_of(agent._memory, agent._sizes).copy()
+    baseline, s = agent._memory[places.BASELINE], agent.settings
+    value, visits = baseline + float(agent.critic.y[0]), places.visits_of(agent._memory, agent._sizes).copy()
     twins = terminated, truncated, going_on = [pickle.loads(pickle.dumps(agent)) for _ in range(3)]
     for twin, end in zip(twins, ((True, False), (False, True), (False, False)), strict=True):
         twin.step(observation_at(agent, 2), 0.0, *end)
@@ -220,7 +220,7 @@ TWINS: dict[str, dict[str, Any]] = {
 def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, Any]) -> None:
     """Actions, TD errors, tags and weights are those of plain NumPy, over four episodes, at 1e-10; so is acting."""
     agent = ActorCritic(4, space, 6, **{**SMALL, **ALL_PARTS, **settings})
-    twin = Twin(agent, compiled.noise_of(agent._own[0], agent._sizes, 0))
+    twin = Twin(agent, places.noise_of(agent._own[0], agent._sizes, 0))
     if agent.settings.optimiser == "intentional":  # a past of small errors, so that the larger ones are clipped
         for _ in range(10_000):
             twin.errors.given.append(0.12)
@@ -228,7 +228,7 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
     agent.annealing.update = lambda _: None  # type: ignore[method-assign]  # tests/test_annealing.py
     for t in range(55):
         twin.width = 1.0 if t < 26 else 0.4  # changes between episodes
-        agent._memory[compiled.WIDTH] = agent.annealing.width = twin.width
+        agent._memory[places.WIDTH] = agent.annealing.width = twin.width
         if t == 0 or any(ends_at(t - 1)):
             x = observation_at(agent, t)
             twin.fresh = agent._noise[0].copy()

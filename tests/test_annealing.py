@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from controllers import ActorCritic
-from controllers import transition as compiled
+from controllers import ActorCritic, places
 from controllers.annealing import Annealing
 
 
@@ -57,7 +56,7 @@ def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) ->
             agent.begin([0.0, 0.0])
             agent.step([0.0, 0.0], value, True, False)
             assert agent.actor.learning_rate == pytest.approx(rate * agent.annealing.step_share, rel=1e-6)
-            assert agent._memory[compiled.WIDTH] == agent.annealing.width_share
+            assert agent._memory[places.WIDTH] == agent.annealing.width_share
             quiet.append((agent.annealing.step_share, agent.annealing.width_share))
         assert quiet[0] == quiet[-1] == (1.0, 1.0)
         assert quiet[69] == ((0.05, 0.1) if step else (1.0, 1.0))

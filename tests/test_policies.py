@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from gymnasium.spaces import Discrete
 
-from controllers import ActorCritic, policies
+from controllers import ActorCritic, places, policies
 from controllers import transition as compiled
 from controllers.normalisation import LARGE, observe, standardise
 from tests.checks import observation_at, play
@@ -152,7 +152,7 @@ def test_agent_explores_with_correlated_noise(correlation: float) -> None:
     agent = ActorCritic(4, Discrete(2), 0, n_hidden=8, noise_correlation=correlation, actor_rate=1e-12)
     agent.begin(observation_at(agent, 0))
     actions = [agent.step(observation_at(agent, t), float(np.cos(t)), False, False) for t in range(4000)]
-    np.testing.assert_allclose(compiled.probabilities_of(agent._own[0], agent._sizes), 0.5, atol=1e-3)
+    np.testing.assert_allclose(places.probabilities_of(agent._own[0], agent._sizes), 0.5, atol=1e-3)
     again = np.mean(np.diff(actions) == 0)
     # orthant probability of two normal numbers that correlate by c: 1 / 4 + arcsin(c) / (2 pi)
     assert again == pytest.approx(0.5 + math.asin(correlation) / math.pi, abs=0.04)
@@ -181,7 +181,7 @@ def test_agent_standardises_by_all_it_has_seen() -> None:
     play(agent, range(13))  # one episode; its last step terminates
     seen = np.array([observation_at(agent, t) for t in range(13)])
     mean, squares = (
-        compiled.statistics_of(agent._memory, agent._sizes, which) for which in (compiled.MEAN, compiled.SQUARES)
+        places.statistics_of(agent._memory, agent._sizes, which) for which in (places.MEAN, places.SQUARES)
     )
     np.testing.assert_allclose(mean, seen.mean(0), rtol=1e-12)
     np.testing.assert_allclose(squares, 13 * seen.var(0), rtol=1e-12)
@@ -222,7 +222,7 @@ def test_clipping_of_td_errors_equals_a_plain_reference() -> None:
 def test_usual_size_has_a_floor() -> None:
     """Tiny errors are not blown up: their usual size is at least 0.1, that of errors of zero, too."""
     for error in (0.0, 1e-9, 0.099):
-        memory = np.zeros(compiled.N_NUMBERS)
+        memory = np.zeros(places.N_NUMBERS)
         assert [compiled.clipped(memory, error) for _ in range(10)] == [error] * 10
         assert compiled.usual_size(memory) == 0.1
 

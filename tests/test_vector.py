@@ -13,8 +13,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from controllers import ActorCritic, VectorActorCritic
-from controllers import transition as compiled
+from controllers import ActorCritic, VectorActorCritic, places
 from tests.checks import assert_same, snapshot
 from threefactor import CheckpointError
 from threefactor import layout as at
@@ -260,7 +259,7 @@ def test_first_returns_of_many_copies_are_no_measure_of_their_spread() -> None:
     for _ in range(30):
         agent.step(np.zeros((8, 4)), np.ones(8), np.zeros(8, bool), np.zeros(8, bool))
         assert abs(agent.td_error) < 10.0
-    assert 0.1 < agent._memory[compiled.REWARD_SCALE] < 5.0
+    assert 0.1 < agent._memory[places.REWARD_SCALE] < 5.0
 
 
 @pytest.mark.parametrize("n", [4, 16])
