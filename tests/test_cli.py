@@ -6,8 +6,9 @@ import csv
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -271,3 +272,47 @@ def test_missing_config_and_file_for_a_folder_are_refused(tmp_path: Path) -> Non
 def test_wrong_usage_is_refused(arguments: tuple[str, ...]) -> None:
     """Missing arguments, unknown commands and numbers out of range: exit code 2."""
     assert run(*arguments).exit_code == 2
+
+
+# --- worlds that misbehave -------------------------------------------------------------------------------------------
+
+
+class Misbehaves(gym.Env[Any, Any]):
+    """From step 30 on it gives a bad sample of the kind asked for."""
+
+    observation_space, action_space = gym.spaces.Box(-1.0, 1.0, (2,)), gym.spaces.Discrete(2)
+    SAMPLES: ClassVar[dict[str, tuple[float, float]]] = {
+        "reward": (0.1, np.nan), "observation": (np.nan, 1.0), "outside": (3.0, 1.0)
+    }  # fmt: skip
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.t = kind, 0
+
+    def reset(self, **_: Any) -> Any:
+        """Zeros."""
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        """Episodes of ten steps."""
+        self.t += 1
+        x, reward = self.SAMPLES[self.kind] if self.t >= 30 else (0.1, 1.0)
+        return np.full(2, x, np.float32), reward, self.t % 10 == 0, False, {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("reward", "reward is nan"), ("observation", "not finite"), ("outside", "outside its space")],
+)
+@pytest.mark.filterwarnings("ignore")  # gymnasium's own checks warn, too
+def test_bad_samples_end_a_run_and_keep_what_was_learnt(kind: str, words: str, tmp_path: Path) -> None:
+    """The run ends with an error that names the sample; its checkpoint holds all that was learnt before it."""
+    name = f"Misbehaves{kind}-v0"
+    gym.register(name, entry_point=lambda: Misbehaves(kind))
+    try:
+        assert_refused(run("train", name, "--steps", "100", "--out", tmp_path / "out"), words)
+    finally:
+        gym.registry.pop(name)
+    assert set(contents(tmp_path / "out")) == FILES
+    agent = ActorCritic.load(tmp_path / "out" / "checkpoint.safetensors")
+    assert agent.steps == 29 and len(rows(tmp_path / "out")) == 2
+    assert all(np.isfinite(w).all() for net in (agent.actor, agent.critic) for w in net.weights.values())
