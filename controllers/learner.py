@@ -55,6 +55,7 @@ class Learner:
             "n_adaptive": round(s.adaptive_share * s.n_hidden),
             "recurrent": s.recurrent, "bias": True, "tau_m": tau_of(s.membrane_decay),
             "tau_out": tau_of(s.readout_decay), "tau_adaptation": tau_of(s.adaptation_decay),
+            "tau_adaptation_longest": tau_of(s.longest_adaptation_decay),
             "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
             "normalisation": s.normalisation,

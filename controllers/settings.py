@@ -55,8 +55,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Whether the populations are recurrent, for partially observed tasks.
     adaptive_share : float
         Share of neurons with adaptive thresholds.
-    adaptation_decay, adaptation_strength : float
-        rho and beta of these.
+    adaptation_decay, longest_adaptation_decay, adaptation_strength : float
+        rho of the first and of the last of these, with time constants spread between; and beta of the first.
     normalise_observations, scale_rewards : bool
         Standardise observations, and divide rewards by the deviation of the discounted return, both running.
     keep_state : bool
@@ -94,6 +94,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     recurrent: bool = False
     adaptive_share: Fraction = 0.0
     adaptation_decay: Fraction = 0.9
+    longest_adaptation_decay: Fraction = 0.9
     adaptation_strength: NonNegative = 0.5
     normalise_observations: bool = True
     scale_rewards: bool = True

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests.reference import SHAPES
+from tests.reference import SHAPES, adaptation_of
 from threefactor import Network
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +22,7 @@ EXACT = 1e-12
 # cosines below which two gradients count as different, by slope: the steeper, the nearer
 APART = {1.0: 0.99, 10.0: 0.999, 25.0: 0.9997, 100.0: 0.99999}
 SLOPES = [1.0, 10.0, 25.0, 100.0]
-ALIF = {"n_adaptive": 12, "adaptation_strength": 0.2, "tau_adaptation": 40.0}
+ALIF = {"n_adaptive": 12, "adaptation_strength": 0.2, "tau_adaptation": 40.0, "tau_adaptation_longest": 90.0}
 
 
 @dataclass
@@ -113,7 +113,7 @@ def autodiff(r: Run, *paths: str, cost: Any = None) -> dict[str, Floats]:
     """
     torch = pytest.importorskip("torch", reason="automatic differentiation needs torch: install threefactor[bptt]")
     s = r.network.settings
-    alpha, rho, kappa = (math.exp(-s.dt / tau) for tau in (s.tau_m, s.tau_adaptation, s.tau_out))
+    alpha, kappa = (math.exp(-s.dt / tau) for tau in (s.tau_m, s.tau_out))
 
     class Spike(torch.autograd.Function):  # type: ignore[misc,name-defined]
         @staticmethod
@@ -141,8 +141,8 @@ def autodiff(r: Run, *paths: str, cost: Any = None) -> dict[str, Floats]:
             if s.recurrent:
                 current = current + w[f"w_rec{end}"] @ kept(z[i], "recurrence")
             v[i] = alpha * v[i] + current - s.threshold * kept(z[i], "reset")
+            rho, beta = (torch.from_numpy(x) for x in adaptation_of(s, n_alif, n))
             a[i] = rho * a[i] + z[i]
-            beta = torch.tensor([0.0] * (n - n_alif) + [s.adaptation_strength] * n_alif, dtype=torch.float64)
             z[i] = below = Spike.apply(v[i] - s.threshold - beta * a[i])
             np.testing.assert_array_equal(z[i].detach().numpy(), r.z[i][t])
         voltages.append(v[0])

@@ -104,7 +104,7 @@ class Connection(Matrix):
         """One tick of the traces. `layer.beta` is 0 for LIF neurons."""
         arriving = layer.scale * np.outer(np.ones(layer.n), self.pre)
         through_reset = self.e if s.exact_reset else np.zeros_like(self.e)
-        self.eps_a = layer.rho * self.eps_a + self.e
+        self.eps_a = layer.rho[:, None] * self.eps_a + self.e
         if s.reset == "next_tick":
             self.eps_v = layer.alpha * self.eps_v + arriving - s.threshold * through_reset
         else:
@@ -129,12 +129,22 @@ class Connection(Matrix):
         self.reg = self.reg + self.mask * (s.rate_strength * off / ticks + s.spike_l1)[:, None] * self.e_sum
 
 
+def adaptation_of(s: NetworkSettings, n_alif: int, n: int) -> tuple[Floats, Floats]:
+    """Decay and strength of each neuron's adaptation: those of the last `n_alif` spread, 0 before."""
+    rho, beta, first = np.zeros(n), np.zeros(n), decay_of(s.dt, s.tau_adaptation)
+    ratio = 1.0 if s.tau_adaptation_longest is None else s.tau_adaptation_longest / s.tau_adaptation
+    for k in range(n_alif):
+        rho[n - n_alif + k] = decay_of(s.dt, s.tau_adaptation * ratio ** (k / max(n_alif - 1, 1)))
+        beta[n - n_alif + k] = s.adaptation_strength * (1.0 - rho[n - n_alif + k]) / (1.0 - first)
+    return rho, beta
+
+
 class Layer:
     """Hidden neurons: v <- alpha v + zeta (W_in x + W_rec z_prev) - reset; spike at v >= A = v_th + beta a."""
 
     def __init__(self, s: NetworkSettings, block: int, connections: dict[str, Connection]) -> None:
         self.s, self.n, self.connections = s, s.n_hidden[block], connections
-        self.alpha, self.rho = decay_of(s.dt, s.tau_m), decay_of(s.dt, s.tau_adaptation)
+        self.alpha = decay_of(s.dt, s.tau_m)
         # layers below the last see the readout through the membranes above, too: one longer filter of the same area
         below = len(s.n_hidden) - 1 - block if s.credit == "layerwise" else 0
         tau = s.tau_out if s.tau_trace is None else s.tau_trace
@@ -142,7 +152,7 @@ class Layer:
         area = 1.0 / (1.0 - decay_of(s.dt, tau)) if s.trace_gain == "unit" else 1.0
         self.trace_gain = (1.0 - self.kappa) * area / (1.0 - self.alpha) ** below
         self.adaptive = np.arange(self.n) >= self.n - (s.n_adaptive[block] if s.n_adaptive else 0)
-        self.beta = np.where(self.adaptive, s.adaptation_strength, 0.0)
+        self.rho, self.beta = adaptation_of(s, int(self.adaptive.sum()), self.n)
 
     def rest(self) -> None:
         """State at the start of a sequence."""

@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
     "n_hidden": 12, "dtype": "float64", "learning_rate": 0.02, "tau_m": 10.0, "tau_out": 8.0, "tau_adaptation": 30.0,
     "threshold": 0.6, "w_in_scale": 1.5, "w_rec_scale": 0.8, "seed": 3,
 }  # fmt: skip
-ALIF = {"n_adaptive": 5, "adaptation_strength": 0.3}
+ALIF = {"n_adaptive": 5, "adaptation_strength": 0.3, "tau_adaptation_longest": 120.0}
 RATE = {"rate_strength": 2.0, "rate_target": 40.0, "rate_tau": 25.0}
 WHOLE = {"rate_strength": 200.0, "rate_target": 40.0, "rate_tau": math.inf}
 TWO = {"n_hidden": (12, 10), "w_in_scale": 1.2, "threshold": 0.8}

@@ -51,6 +51,9 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Adds to the input and to each layer one unit that is always 1.
     dt, tau_m, tau_adaptation, tau_out : float
         Tick and time constants of membrane, adaptation and readout [ms].
+    tau_adaptation_longest : float or None
+        Time constants of the adaptive neurons of a layer are spread geometrically from `tau_adaptation` to this one,
+        and their beta falls so that all adapt as far at the same rate; None: they are alike.
     tau_trace : float or None
         Time constant of the filtered eligibility trace [ms]; None: `tau_out`.
     threshold, adaptation_strength : float
@@ -121,6 +124,7 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     dt: Positive = 1.0
     tau_m: Positive = 20.0
     tau_adaptation: Positive = 200.0
+    tau_adaptation_longest: Positive | None = None
     tau_out: Positive = 20.0
     tau_trace: Positive | None = None
     threshold: Positive = 1.0
@@ -179,6 +183,11 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 raise ValueError(
                     f"n_adaptive asks for {adaptive} adaptive neurons in a layer of {hidden}; ask for fewer."
                 )
+        if self.tau_adaptation_longest is not None and self.tau_adaptation_longest < self.tau_adaptation:
+            raise ValueError(
+                f"tau_adaptation_longest is {self.tau_adaptation_longest}, below tau_adaptation, {self.tau_adaptation}; "
+                "give a longer one, or None."
+            )
         if self.feedback == "symmetric" and self.credit == "direct" and len(self.n_hidden) > 1:
             raise ValueError(
                 "credit is 'direct' with feedback 'symmetric', but lower layers have no readout weights to mirror; "

@@ -14,7 +14,7 @@ from threefactor.arrays import Array
 def tag_traces(
     tags: Array, reg: Array, ebar: Array, eps_a: Array, eps_v: Array, averaged: Array, e: Array,
     psi: Array, signal: Array, regular: Array, v: Array, zbar: Array, pre: Array,
-    scale: float, decay: float, kappa: float, gain: float, alpha: float, reset: float, beta: float, rho: float,
+    scale: float, decay: float, kappa: float, gain: float, alpha: float, reset: float, beta: Array, rho: Array,
     averaged_decay: float, averaged_gain: float, voltage: float,
 ) -> None:  # fmt: skip
     """Advance the traces of one matrix by a tick and add trace x learning signal to its tags.
@@ -41,8 +41,9 @@ def tag_traces(
         alpha eps_v - reset e, where the trace through the reset is wanted.
     e : (post,), written
         Room for the traces of one row.
-    psi, signal, regular, v : (post,), read
-        Surrogate derivative, learning signal L, signal R of the regularisers, membrane voltage.
+    psi, signal, regular, v, beta, rho : (post,), read
+        Surrogate derivative, learning signal L, signal R of the regularisers, membrane voltage, strength and decay of
+        the adaptation.
     zbar, pre : (pre,), read
         Presynaptic activity, filtered and scaled, and as it is; `scale` is what the membrane multiplies it with.
     """
@@ -58,8 +59,8 @@ def tag_traces(
                 eps_v[i, j] += scale * pre[i]
                 e[j] = psi[j] * eps_v[i, j]
             for j in range(first, psi.size):
-                e[j] -= psi[j] * beta * eps_a[i, j - first]
-                eps_a[i, j - first] = rho * eps_a[i, j - first] + e[j]
+                e[j] -= psi[j] * beta[j] * eps_a[i, j - first]
+                eps_a[i, j - first] = rho[j] * eps_a[i, j - first] + e[j]
             if volting:
                 for j in range(psi.size):
                     reg[i, j] += voltage * v[j] * eps_v[i, j]
@@ -70,8 +71,8 @@ def tag_traces(
             for j in range(first):
                 e[j] = psi[j] * z
             for k in range(psi.size - first):
-                trace = psi[first + k] * (z - beta * eps_a[i, k])
-                eps_a[i, k] = rho * eps_a[i, k] + trace
+                trace = psi[first + k] * (z - beta[first + k] * eps_a[i, k])
+                eps_a[i, k] = rho[first + k] * eps_a[i, k] + trace
                 e[first + k] = trace
             if volting:
                 for j in range(psi.size):
