@@ -68,8 +68,8 @@ class Matrix:
         """Advance the mean square, and give the norms of gradient and tag in units of its root."""
         self.updates += 1
         self.s = s.beta_2 * self.s + (1.0 - s.beta_2) * self.g**2
-        root = self.root(s)
-        return float(np.sum(self.g**2 / root)), float(np.sum(self.tag**2 / root))
+        self.m = 1.0 / self.root(s)
+        return float(np.sum(self.g**2 * self.m)), float(np.sum(self.tag**2 * self.m))
 
     def descend(self, gradient: Floats, s: NetworkSettings, step: float) -> None:
         """w <- w - step g - learning_rate decay w, or g / root, or Adam's, epsilon outside the bias correction."""
@@ -81,7 +81,7 @@ class Matrix:
             correction = math.sqrt(1.0 - s.beta_2**self.updates) / (1.0 - s.beta_1**self.updates)
             change = s.learning_rate * correction * self.m / (np.sqrt(self.s) + s.epsilon)
         elif s.optimiser == "intentional":
-            change = step * g / self.root(s)
+            change = step * g * self.m
         else:
             change = step * g
         self.w = np.clip(self.w - change - s.learning_rate * self.decay * self.w, s.weight_min, s.weight_max)

@@ -94,7 +94,10 @@ class Buffer:
 
     @property
     def moments(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Views of Adam's first and second moments, like `weights`; the intentional step has only the second."""
+        """Views of Adam's first and second moments, like `weights`.
+
+        The intentional step has mean squares in the second, and in the first what they multiply a step with.
+        """
         return self._matrices(at.M), self._matrices(at.S)
 
     @property

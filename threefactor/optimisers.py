@@ -16,7 +16,7 @@ SGD, ADAM, OBGD, INTENTIONAL = 0, 1, 2, 3
 @kernel
 def descend(
     w: Array, m: Array, s: Array, tags: Array, reg: Array, g: Array, optimiser: int, third: float, scale: float,
-    step: float, beta_1: float, beta_2: float, epsilon: float, lift: float, shrink: float, clip: float,
+    step: float, beta_1: float, beta_2: float, epsilon: float, shrink: float, clip: float,
     low: float, high: float,
 ) -> None:  # fmt: skip
     """Descend along g = scale (third x tag + reg), bounded to [-clip, clip], and empty `reg`.
@@ -24,14 +24,14 @@ def descend(
     SGD and the bounded step: w <- w - step g. Adam (Kingma & Ba 2015, arXiv:1412.6980, in the form that has epsilon
     outside the bias correction): m <- beta_1 m + (1 - beta_1) g; s <- beta_2 s + (1 - beta_2) g^2;
     w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction. Intentional (`measure_matrix`):
-    w <- w - step g / (sqrt(lift s) + epsilon), with s as the last tag left it.
+    w <- w - step m g, with m as the last tag left it.
 
     Parameters
     ----------
     w : (rows, columns), written
         Weights; then bounded to [low, high]. `shrink` is the share lost to decay.
     m, s : as `w` for Adam, else without rows; read and written
-        Moments. The intentional step has s alone, and only reads it.
+        Moments. The intentional step has in m what its mean squares multiply a step with, and only reads it.
     tags, reg : (rows, columns), read; `reg` may have no rows
         What was gathered.
     g : (columns,), written
@@ -56,7 +56,7 @@ def descend(
                 g[j] = m[i, j] / (np.sqrt(s[i, j]) + epsilon)
         elif optimiser == INTENTIONAL:
             for j in range(g.size):
-                g[j] /= np.sqrt(lift * s[i, j]) + epsilon
+                g[j] *= m[i, j]
         for j in range(g.size):
             w[i, j] -= step * g[j] + shrink * w[i, j]
         if low > -np.inf or high < np.inf:
@@ -96,7 +96,7 @@ def intentional_step(learning_rate: float, mean_norm: float, tag_norm: float) ->
 
 @kernel
 def measure_matrix(
-    norms: Array, s: Array, room: Array, tags: Array, traces: Array, rows: Array, columns: Array, mask: Array,
+    norms: Array, s: Array, m: Array, room: Array, tags: Array, traces: Array, rows: Array, columns: Array, mask: Array,
     recurrent: bool, beta_2: float, lift: float, epsilon: float,
 ) -> None:  # fmt: skip
     """Advance the mean squares of one matrix's gradient g by a tag, and add to the norms of g and of the tags.
@@ -104,15 +104,15 @@ def measure_matrix(
     The gradient is g_ij = columns_j traces_ij, or rows_i columns_j where there are no traces, and 0 where there is no
     synapse. Then::
 
-        s <- beta_2 s + (1 - beta_2) g^2 ;  r = sqrt(lift s) + epsilon ;  norms += (sum g^2 / r, sum tag^2 / r)
+        s <- beta_2 s + (1 - beta_2) g^2 ;  m = 1 / (sqrt(lift s) + epsilon) ;  norms += (sum m g^2, sum m tag^2)
 
     Parameters
     ----------
     norms : (2,), written
-    s, tags : (rows, columns); `s` is written
-        Mean squares, of which `lift` takes off the bias, and tags.
-    room : (4, columns), written
-        Room for g, 1 / r and the sums of each column: the compiler may not reorder a single sum, and so not vectorise.
+    s, m, tags : (rows, columns); `s` and `m` are written
+        Mean squares, of which `lift` takes off the bias; what they multiply a step with; and tags.
+    room : (3, columns), written
+        Room for g^2 and the sums of each column: the compiler may not reorder a single sum, and so not vectorise.
     traces, rows, columns : (rows, columns) or without rows, (rows,), (columns,), read
         For hidden layers eligibility traces and learning signals; else errors and presynaptic activities.
     mask : as `s` or without rows, read
@@ -121,8 +121,8 @@ def measure_matrix(
     one = norms.dtype.type(1)
     rest, n = one - beta_2, room.shape[1]
     for j in range(n):
+        room[1, j] = 0
         room[2, j] = 0
-        room[3, j] = 0
     for i in range(s.shape[0]):
         if traces.shape[0] > 0:
             for j in range(n):
@@ -140,14 +140,14 @@ def measure_matrix(
             room[0, j] *= room[0, j]
             s[i, j] = beta_2 * s[i, j] + rest * room[0, j]
         for j in range(n):
-            room[1, j] = one / (np.sqrt(lift * s[i, j]) + epsilon)
+            m[i, j] = one / (np.sqrt(lift * s[i, j]) + epsilon)
         for j in range(n):
-            room[2, j] += room[0, j] * room[1, j]
+            room[1, j] += room[0, j] * m[i, j]
         for j in range(n):
-            room[3, j] += tags[i, j] * tags[i, j] * room[1, j]
+            room[2, j] += tags[i, j] * tags[i, j] * m[i, j]
     for j in range(n):
-        norms[0] += room[2, j]
-        norms[1] += room[3, j]
+        norms[0] += room[1, j]
+        norms[1] += room[2, j]
 
 
 @kernel

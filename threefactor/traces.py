@@ -6,7 +6,7 @@ row stand in one function on purpose: a call for each row would cost as much as 
 
 from __future__ import annotations
 
-from threefactor._jit import kernel
+from threefactor._jit import kernel, window
 from threefactor.arrays import Array
 
 
@@ -53,6 +53,9 @@ def tag_traces(
     for j in range(psi.size):
         tagging = tagging or signal[j] != 0
         costing = costing or (reg.shape[0] > 0 and regular[j] != 0)
+    # of adaptive neurons alone: the compiler takes an index of two terms for one that may be negative
+    shape, own = window(psi, first, psi.size), window(e, first, psi.size)
+    strength, kept = window(beta, first, psi.size), window(rho, first, psi.size)
     for i in range(ebar.shape[0]):
         if eps_v.shape[0] > 0:
             for j in range(psi.size):
@@ -70,10 +73,9 @@ def tag_traces(
             z = zbar[i]
             for j in range(first):
                 e[j] = psi[j] * z
-            for k in range(psi.size - first):
-                trace = psi[first + k] * (z - beta[first + k] * eps_a[i, k])
-                eps_a[i, k] = rho[first + k] * eps_a[i, k] + trace
-                e[first + k] = trace
+            for k in range(shape.size):
+                own[k] = shape[k] * (z - strength[k] * eps_a[i, k])
+                eps_a[i, k] = kept[k] * eps_a[i, k] + own[k]
             if volting:
                 for j in range(psi.size):
                     reg[i, j] += voltage * v[j] * z

@@ -41,8 +41,8 @@ def measure(state: Array, table: Ints) -> None:
             direct = block == last or kind == 2
             sent = (at.ZBAR if block == last else at.ZBAR_OUT) if direct else at.SIGNAL
             measure_matrix(
-                norms, matrix(state, table, block, at.S + kind, n), matrix(state, table, block, at.E, n),
-                matrix(state, table, block, at.TAG + kind, n),
+                norms, matrix(state, table, block, at.S + kind, n), matrix(state, table, block, at.M + kind, n),
+                matrix(state, table, block, at.E, n), matrix(state, table, block, at.TAG + kind, n),
                 matrix(state, table, last if direct else block, at.EBAR + kind % 2, n), error,
                 vector(state, table, block, sent),
                 matrix(state, table, last if kind == 2 else block, at.MASK + (kind + 1) // 2, n), kind == 1,
@@ -73,7 +73,7 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
     descend(
         matrix(state, table, block, at.W + kind, n), matrix(state, table, block, at.M + kind, n),
         matrix(state, table, block, at.S + kind, n), tags, reg, g, optimiser, third, scale, step, state[at.BETA_1],
-        state[at.BETA_2], state[at.EPSILON], state[at.LIFT], state[at.LEARNING_RATE] * decay, state[at.CLIP_VALUE],
+        state[at.BETA_2], state[at.EPSILON], state[at.LEARNING_RATE] * decay, state[at.CLIP_VALUE],
         state[at.WEIGHT_MIN], state[at.WEIGHT_MAX],
     )  # fmt: skip
 
