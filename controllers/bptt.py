@@ -81,9 +81,9 @@ def backpropagate(
             adaptive = first + n - number(table, block, at.N_ADAPTIVE)
             for j in range(first, first + n):
                 dv[j] = psi[t, j] * dz[j] + state[at.ALPHA] * dv[j]
-            rho, beta = vector(state, table, block, at.RHO), vector(state, table, block, at.BETA)
+            rho = vector(state, table, block, at.RHO)
             for j in range(adaptive, first + n):
-                da[j] = rho[j - first] * da[j] - beta[j - first] * psi[t, j] * dz[j]
+                da[j] = rho[j - first] * da[j] - state[at.BETA] * psi[t, j] * dz[j]
             below = inputs[t] if block == 0 else z[t + 1, first - vector(state, table, block, at.PRE).size : first]
             add_outer(matrix(state, table, block, at.TAG, n), below, dv[first : first + n], zeta)
             if table[at.RECURRENT]:

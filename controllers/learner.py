@@ -60,7 +60,7 @@ class Learner:
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
             "normalisation": s.normalisation,
             "optimiser": s.optimiser, "beta_2": 0.9999, "freeze_hidden": s.freeze_hidden,
-            "w_out_scale": 0.0, "n_copies": self.n_copies, "dtype": s.dtype,
+            "w_in_scale": s.w_in_scale, "w_out_scale": 0.0, "n_copies": self.n_copies, "dtype": s.dtype,
         }  # fmt: skip
         self.actor = Network(
             n_out=self.actions.n_readout, learning_rate=min(s.actor_rate, most), overshoot=s.actor_overshoot,

@@ -52,11 +52,14 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     slope_schedule : ScheduleSettings
         How the slope follows the returns of the episodes; by default it does not.
     recurrent : bool
-        Whether the populations are recurrent, for partially observed tasks.
+        Whether the populations are recurrent.
     adaptive_share : float
-        Share of neurons with adaptive thresholds.
+        Share of neurons with adaptive thresholds; they remember what an observation does not show.
     adaptation_decay, longest_adaptation_decay, adaptation_strength : float
-        rho of the first and of the last of these, with time constants spread between; and beta of the first.
+        rho of the first and of the last of these, with time constants spread between; and beta.
+    w_in_scale : float
+        Deviation of the initial weights onto the neurons, times the root of the inputs. As the current is normalised,
+        it does not change what the neurons do at first, but how fast they learn it anew.
     normalise_observations, scale_rewards : bool
         Standardise observations, and divide rewards by the deviation of the discounted return, both running.
     keep_state : bool
@@ -83,8 +86,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     deviation_bias: float = 1.1
     step_annealing: NonNegative = 5.0
     noise_annealing: NonNegative = 2.5
-    membrane_decay: Fraction = 0.5
-    readout_decay: Fraction = 0.4
+    membrane_decay: Fraction = 0.2
+    readout_decay: Fraction = 0.1
     warm_ticks: Annotated[int, Meta(ge=1)] = 8
     surrogate: str = "piecewise_linear"
     slope: Positive = 1.0
@@ -92,10 +95,11 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     normalisation: Literal["peak", "area"] = "peak"
     slope_schedule: ScheduleSettings = ScheduleSettings()
     recurrent: bool = False
-    adaptive_share: Fraction = 0.0
-    adaptation_decay: Fraction = 0.9
-    longest_adaptation_decay: Fraction = 0.9
-    adaptation_strength: NonNegative = 0.5
+    adaptive_share: Fraction = 0.25
+    adaptation_decay: Fraction = 0.8
+    longest_adaptation_decay: Fraction = 0.99
+    adaptation_strength: NonNegative = 1.0
+    w_in_scale: NonNegative = 0.3
     normalise_observations: bool = True
     scale_rewards: bool = True
     keep_state: bool = False

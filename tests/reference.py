@@ -130,12 +130,11 @@ class Connection(Matrix):
 
 
 def adaptation_of(s: NetworkSettings, n_alif: int, n: int) -> tuple[Floats, Floats]:
-    """Decay and strength of each neuron's adaptation: those of the last `n_alif` spread, 0 before."""
-    rho, beta, first = np.zeros(n), np.zeros(n), decay_of(s.dt, s.tau_adaptation)
+    """Decay and strength of each neuron's adaptation: those of the last `n_alif`, 0 before."""
+    rho, beta = np.zeros(n), np.where(np.arange(n) < n - n_alif, 0.0, s.adaptation_strength)
     ratio = 1.0 if s.tau_adaptation_longest is None else s.tau_adaptation_longest / s.tau_adaptation
     for k in range(n_alif):
         rho[n - n_alif + k] = decay_of(s.dt, s.tau_adaptation * ratio ** (k / max(n_alif - 1, 1)))
-        beta[n - n_alif + k] = s.adaptation_strength * (1.0 - rho[n - n_alif + k]) / (1.0 - first)
     return rho, beta
 
 

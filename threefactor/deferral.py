@@ -85,7 +85,7 @@ def carry_on(
 @kernel
 def carry_adaptation(
     composites: Array, adaptive: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array,
-    gain: float, rho: Array, beta: Array, slot: int, room: Array,
+    gain: float, rho: Array, beta: float, slot: int, room: Array,
 ) -> None:  # fmt: skip
     """The same for adaptive neurons, the last of the layer, whose traces depend on a, their value at the base too::
 
@@ -99,8 +99,8 @@ def carry_adaptation(
         P, D and SUM of the last columns.
     adaptive : (kinds x HORIZON, adaptive), read and written
         A, B, E_A, D_A and, where sums are wanted, SUM_A.
-    rho, beta : (post,), read
-        Decay and strength of the adaptation.
+    rho : (post,), read
+        Decay of the adaptation.
     room : (at least 2 adaptive,), written
     """
     n_alif, kinds, more = adaptive.shape[1], composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
@@ -110,7 +110,7 @@ def carry_adaptation(
         for k in range(n_alif):
             adaptive[row, k] = 1 if row == more * slot + A else 0
     kappa = kappa_powers[1]
-    shape, sent, rho, beta = psi[first:], s[first:], rho[first:], beta[first:]
+    shape, sent, rho = psi[first:], s[first:], rho[first:]
     for n in range(HORIZON // SPAN + slot % SPAN):
         base = live(n, slot)
         now = alpha_powers[(slot - base) % HORIZON]
@@ -118,8 +118,8 @@ def carry_adaptation(
         a, b, e_a = adaptive[more * base + A], adaptive[more * base + B], adaptive[more * base + E_A]
         d_a = adaptive[more * base + D_A]
         for k in range(n_alif):
-            t_z[k] = shape[k] * (now - beta[k] * b[k])
-            t_a[k] = -beta[k] * shape[k] * a[k]
+            t_z[k] = shape[k] * (now - beta * b[k])
+            t_a[k] = -beta * shape[k] * a[k]
         for k in range(n_alif):
             b[k] = rho[k] * b[k] + t_z[k]
             a[k] = rho[k] * a[k] + t_a[k]

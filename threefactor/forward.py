@@ -89,13 +89,12 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     if table[at.NORMALISE]:
         scale[0] = zeta * normalise(current, 1e-5)
     integrate(v, current, z_prev, alpha, zeta, state[at.V_RESET])
-    rho, beta = vector(state, table, block, at.RHO), vector(state, table, block, at.BETA)
-    adapt(a, z_prev, rho, n - number(table, block, at.N_ADAPTIVE))
+    adapt(a, z_prev, vector(state, table, block, at.RHO), n - number(table, block, at.N_ADAPTIVE))
     slope, height = state[at.SLOPE], state[at.HEIGHT]
     if table[at.AREA]:
         height = height * slope * state[at.PER_AREA]
     fire(
-        z, psi, vector(state, table, block, at.WAIT), v, a, state[at.V_TH], beta, state[at.REFRACTORY],
+        z, psi, vector(state, table, block, at.WAIT), v, a, state[at.V_TH], state[at.BETA], state[at.REFRACTORY],
         slope, height, table[at.SURROGATE],
     )  # fmt: skip
     low_pass(vector(state, table, block, at.ZBAR), pre, alpha, scale[0])

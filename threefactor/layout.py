@@ -29,12 +29,12 @@ from threefactor.surrogates import SURROGATES
 
 # --- parameters: places in `state` ---------------------------------------------------------------------------------
 (
-    ALPHA, ZETA, V_TH, V_RESET, REFRACTORY, KAPPA_OUT, ZETA_OUT, SLOPE, HEIGHT,
+    ALPHA, ZETA, BETA, V_TH, V_RESET, REFRACTORY, KAPPA_OUT, ZETA_OUT, SLOPE, HEIGHT,
     RATE_STRENGTH, RATE_TARGET, RATE_DECAY, RATE_GAIN, RATE_TRACE_DECAY, RATE_TRACE_GAIN, SPIKE_L1, VOLTAGE_L2,
     LEARNING_RATE, BETA_1, BETA_2, EPSILON, OVERSHOOT, TAG_DECAY, CLIP_VALUE, CLIP_NORM, WEIGHT_MIN, WEIGHT_MAX,
     WEIGHT_DECAY, FEEDBACK_DECAY, PER_AREA, STEP_SIZE, NORMS, NORMS_END, NORM_DECAY, MEAN_NORM, TAG_NORM, LIFT,
     N_PARAMETERS,
-) = range(38)  # fmt: skip
+) = range(39)  # fmt: skip
 
 # --- switches: places in `table` -----------------------------------------------------------------------------------
 (
@@ -53,10 +53,10 @@ NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weig
     SCALE, CURRENT, E, G,
     EBAR, EBAR_REC, EPS_A, EPS_A_REC, EPS_V, EPS_V_REC, RATE_TRACE, RATE_TRACE_REC,
     TAG, TAG_REC, B_TAG, REG, REG_REC, B_REG,
-    W, W_REC, B, M, M_REC, B_M, S, S_REC, B_S, MASK, MASK_REC, FILTER, RHO, BETA,
+    W, W_REC, B, M, M_REC, B_M, S, S_REC, B_S, MASK, MASK_REC, FILTER, RHO,
     COMPOSITES, COMPOSITES_A, AGE, AGE_REC, BASE_ZBAR, BASE_ZBAR_REC, DUE, DUE_REC, KAPPA_POWERS, ALPHA_POWERS,
     N_FIELDS,
-) = range(60)  # fmt: skip
+) = range(59)  # fmt: skip
 # ... followed by the block's own integers
 N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B = range(2 * N_FIELDS, 2 * N_FIELDS + 6)
 BLOCK = 2 * N_FIELDS + 6
@@ -179,7 +179,7 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
                 lasting += [(block, M + rec, square)] if moments else []
                 lasting += [(block, S + rec, square)] if moments else []
             lasting += [(block, MASK + rec, square)] if masked else []
-        lasting += [(block, FILTER, 3), (block, RHO, n), (block, BETA, n)]
+        lasting += [(block, FILTER, 3), (block, RHO, n)]
         if defers:
             traces.append((block, COMPOSITES, (3 + averaged) * HORIZON * n))
             traces.append((block, COMPOSITES_A, (4 + averaged) * HORIZON * n_alif))
@@ -272,7 +272,8 @@ def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
     per_sequence = math.isinf(s.rate_tau)
     rate_decay, rate_trace_decay = _decay(s.dt, s.rate_tau), 1.0 if per_sequence else _decay(s.dt, s.rate_trace_tau)
     parameters = {
-        ALPHA: alpha, ZETA: 1.0 if s.current_gain == "unit" else 1.0 - alpha, V_TH: s.threshold, V_RESET: v_reset, REFRACTORY: round(s.refractory / s.dt),
+        ALPHA: alpha, ZETA: 1.0 if s.current_gain == "unit" else 1.0 - alpha, BETA: s.adaptation_strength,
+        V_TH: s.threshold, V_RESET: v_reset, REFRACTORY: round(s.refractory / s.dt),
         KAPPA_OUT: kappa_out, ZETA_OUT: 1.0 if s.readout_gain == "unit" else 1.0 - kappa_out, SLOPE: s.slope,
         HEIGHT: s.height, RATE_STRENGTH: s.rate_strength,
         RATE_TARGET: s.rate_target / 1000.0 * (s.dt if per_sequence else 1.0),
@@ -287,7 +288,7 @@ def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
     for place, value in parameters.items():
         state[place] = value
     for block in range(len(s.n_hidden)):
-        view(state, table, block, RHO)[:], view(state, table, block, BETA)[:] = _adaptation(s, block)
+        view(state, table, block, RHO)[:] = _adaptation_decays(s, block)
         below = len(s.n_hidden) - 1 - block if s.credit == "layerwise" else 0
         view(state, table, block, FILTER)[:] = _trace_filter(s, below)
         for field, decay in ((KAPPA_POWERS, _trace_filter(s, below)[0]), (ALPHA_POWERS, alpha)):
@@ -295,17 +296,13 @@ def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
             powers[:] = decay ** np.arange(powers.size)
 
 
-def _adaptation(s: NetworkSettings, block: int) -> tuple[Array, Array]:
-    """Decay and strength of the adaptation of each neuron of a layer; 0 for those that do not adapt.
-
-    The decays' time constants are spread geometrically, and the strengths such that all adapt as far at one rate.
-    """
+def _adaptation_decays(s: NetworkSettings, block: int) -> Array:
+    """Decay of the adaptation of each neuron of a layer, time constants spread geometrically; 0 for LIF neurons."""
     n, n_alif = s.n_hidden[block], s.n_adaptive[block] if s.n_adaptive else 0
-    rho, beta = np.zeros(n), np.zeros(n)
     longest = s.tau_adaptation if s.tau_adaptation_longest is None else s.tau_adaptation_longest
+    rho = np.zeros(n)
     rho[n - n_alif :] = np.exp(-s.dt / np.geomspace(s.tau_adaptation, longest, n_alif))
-    beta[n - n_alif :] = s.adaptation_strength * (1.0 - rho[n - n_alif :]) / (1.0 - _decay(s.dt, s.tau_adaptation))
-    return rho, beta
+    return rho
 
 
 def _trace_filter(s: NetworkSettings, below: int) -> tuple[float, float, float]:

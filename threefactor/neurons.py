@@ -72,7 +72,7 @@ def adapt(a: Array, z_prev: Array, rho: Array, first: int) -> None:
 @kernel
 def fire(
     z: Array, psi: Array, wait: Array, v: Array, a: Array,
-    v_th: float, beta: Array, refractory: float, slope: float, height: float, surrogate: int,
+    v_th: float, beta: float, refractory: float, slope: float, height: float, surrogate: int,
 ) -> None:  # fmt: skip
     """Spike where v >= A = v_th + beta a and not refractory; write psi, zero while refractory.
 
@@ -82,13 +82,13 @@ def fire(
         Spikes, 0 or 1, and the surrogate derivative at v - A; `z` may have a bias unit behind its end.
     wait : read and written, (post,)
         Ticks until the neuron may fire again, plus one.
-    v, a, beta : read, (post,)
-        Membrane voltage, adaptation and its strength (0 for LIF neurons).
+    v, a : read, (post,)
+        Membrane voltage and adaptation (0 for LIF neurons).
     """
     one = v.dtype.type(1)
     zero = one - one
     for j in range(v.size):
-        psi[j] = slope * (v[j] - (v_th + beta[j] * a[j]))
+        psi[j] = slope * (v[j] - (v_th + beta * a[j]))
         wait[j] = max(zero, wait[j] - one)
         z[j] = one if psi[j] >= zero and wait[j] == zero else zero
     shape(psi, surrogate)

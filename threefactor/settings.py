@@ -52,8 +52,8 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     dt, tau_m, tau_adaptation, tau_out : float
         Tick and time constants of membrane, adaptation and readout [ms].
     tau_adaptation_longest : float or None
-        Time constants of the adaptive neurons of a layer are spread geometrically from `tau_adaptation` to this one,
-        and their beta falls so that all adapt as far at the same rate; None: they are alike.
+        Time constants of the adaptive neurons of a layer are spread geometrically from `tau_adaptation` to this one;
+        None: they are alike.
     tau_trace : float or None
         Time constant of the filtered eligibility trace [ms]; None: `tau_out`.
     threshold, adaptation_strength : float

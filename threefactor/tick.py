@@ -76,7 +76,7 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float) -> 
         psi, vector(state, table, block, at.SIGNAL), vector(state, table, block, at.RATE_SIGNAL),
         vector(state, table, block, at.V), vector(state, table, block, at.ZBAR + rec), pre,
         vector(state, table, block, at.SCALE)[0], decay, trace_filter[0], trace_filter[1], state[at.ALPHA],
-        state[at.V_RESET], vector(state, table, block, at.BETA), vector(state, table, block, at.RHO),
+        state[at.V_RESET], state[at.BETA], vector(state, table, block, at.RHO),
         state[at.RATE_TRACE_DECAY], state[at.RATE_TRACE_GAIN], state[at.VOLTAGE_L2],
     )  # fmt: skip
     mask = matrix(state, table, block, at.MASK + rec, n)
@@ -102,8 +102,7 @@ def defer_layer(state: Array, table: Ints, block: int) -> None:
     if n_alif > 0:
         carry_adaptation(
             composites, matrix(state, table, block, at.COMPOSITES_A, n_alif), psi, s, kappa_powers, alpha_powers, gain,
-            vector(state, table, block, at.RHO), vector(state, table, block, at.BETA), slot,
-            vector(state, table, block, at.E),
+            vector(state, table, block, at.RHO), state[at.BETA], slot, vector(state, table, block, at.E),
         )  # fmt: skip
     for rec in range(2):
         age = vector(state, table, block, at.AGE + rec)

@@ -14,7 +14,7 @@ from threefactor.arrays import Array
 def tag_traces(
     tags: Array, reg: Array, ebar: Array, eps_a: Array, eps_v: Array, averaged: Array, e: Array,
     psi: Array, signal: Array, regular: Array, v: Array, zbar: Array, pre: Array,
-    scale: float, decay: float, kappa: float, gain: float, alpha: float, reset: float, beta: Array, rho: Array,
+    scale: float, decay: float, kappa: float, gain: float, alpha: float, reset: float, beta: float, rho: Array,
     averaged_decay: float, averaged_gain: float, voltage: float,
 ) -> None:  # fmt: skip
     """Advance the traces of one matrix by a tick and add trace x learning signal to its tags.
@@ -41,9 +41,9 @@ def tag_traces(
         alpha eps_v - reset e, where the trace through the reset is wanted.
     e : (post,), written
         Room for the traces of one row.
-    psi, signal, regular, v, beta, rho : (post,), read
-        Surrogate derivative, learning signal L, signal R of the regularisers, membrane voltage, strength and decay of
-        the adaptation.
+    psi, signal, regular, v, rho : (post,), read
+        Surrogate derivative, learning signal L, signal R of the regularisers, membrane voltage, decay of the
+        adaptation.
     zbar, pre : (pre,), read
         Presynaptic activity, filtered and scaled, and as it is; `scale` is what the membrane multiplies it with.
     """
@@ -54,15 +54,14 @@ def tag_traces(
         tagging = tagging or signal[j] != 0
         costing = costing or (reg.shape[0] > 0 and regular[j] != 0)
     # of adaptive neurons alone: the compiler takes an index of two terms for one that may be negative
-    shape, own = window(psi, first, psi.size), window(e, first, psi.size)
-    strength, kept = window(beta, first, psi.size), window(rho, first, psi.size)
+    shape, own, kept = window(psi, first, psi.size), window(e, first, psi.size), window(rho, first, psi.size)
     for i in range(ebar.shape[0]):
         if eps_v.shape[0] > 0:
             for j in range(psi.size):
                 eps_v[i, j] += scale * pre[i]
                 e[j] = psi[j] * eps_v[i, j]
             for j in range(first, psi.size):
-                e[j] -= psi[j] * beta[j] * eps_a[i, j - first]
+                e[j] -= psi[j] * beta * eps_a[i, j - first]
                 eps_a[i, j - first] = rho[j] * eps_a[i, j - first] + e[j]
             if volting:
                 for j in range(psi.size):
@@ -74,7 +73,7 @@ def tag_traces(
             for j in range(first):
                 e[j] = psi[j] * z
             for k in range(shape.size):
-                own[k] = shape[k] * (z - strength[k] * eps_a[i, k])
+                own[k] = shape[k] * (z - beta * eps_a[i, k])
                 eps_a[i, k] = kept[k] * eps_a[i, k] + own[k]
             if volting:
                 for j in range(psi.size):
