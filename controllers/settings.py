@@ -81,13 +81,13 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     critic_overshoot: Positive = 3.0
     baseline_rate: Fraction = 0.3
     entropy: NonNegative = 0.01
-    novelty: NonNegative = 0.3
+    novelty: NonNegative = 0.5
     noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
-    deviation_bias: float = 1.1
+    deviation_bias: float = 2.0
     step_annealing: NonNegative = 5.0
     noise_annealing: NonNegative = 2.5
-    membrane_decay: Fraction = 0.2
-    readout_decay: Fraction = 0.1
+    membrane_decay: Fraction = 0.5
+    readout_decay: Fraction = 0.4
     warm_ticks: Annotated[int, Meta(ge=1)] = 8
     surrogate: str = "piecewise_linear"
     slope: Positive = 1.0
@@ -95,9 +95,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     normalisation: Literal["peak", "area"] = "peak"
     slope_schedule: ScheduleSettings = ScheduleSettings()
     recurrent: bool = False
-    adaptive_share: Fraction = 0.25
+    adaptive_share: Fraction = 0.0
     adaptation_decay: Fraction = 0.8
-    longest_adaptation_decay: Fraction = 0.99
+    longest_adaptation_decay: Fraction = 0.9
     adaptation_strength: NonNegative = 1.0
     w_in_scale: NonNegative = 0.3
     normalise_observations: bool = True

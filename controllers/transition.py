@@ -32,7 +32,7 @@ from threefactor.forward import all_finite, copy
 from threefactor.layout import vector
 from threefactor.readouts import softmax
 
-KEPT_OF_ERRORS, CLIP_ERRORS, LEAST_SIZE = 0.999, 20.0, 0.1  # running size of the TD error, bound in it, its floor
+KEPT_OF_ERRORS, CLIP_ERRORS, LEAST_SIZE = 0.9998, 20.0, 0.1  # running size of the TD error, bound in it, its floor
 LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
 BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
 DONE, BAD_OBSERVATION, OUTSIDE, BAD_REWARD = 0, 1, 2, 3  # answers; unless DONE nothing was changed
@@ -155,22 +155,21 @@ def td_error(
 
 
 @kernel
-def usual_size(memory: Array) -> float:
-    """Running size of the clipped TD errors: 0.8 of their root mean square, the mean size of normal numbers."""
-    if memory[places.ERRORS] == 0.0:
-        return LEAST_SIZE
-    square = memory[places.ERROR_SQUARE] / (1.0 - KEPT_OF_ERRORS ** memory[places.ERRORS])
-    return max(0.8 * math.sqrt(square), LEAST_SIZE)
+def clipped(memory: Array, delta: float) -> float:
+    """TD error within 20 times its running root mean square, whose running size goes on in ERROR_SIZE."""
+    memory[places.ERRORS] += 1.0
+    memory[places.ERROR_SQUARE] = KEPT_OF_ERRORS * memory[places.ERROR_SQUARE] + (1.0 - KEPT_OF_ERRORS) * delta * delta
+    seen = 1.0 - KEPT_OF_ERRORS ** memory[places.ERRORS]
+    bound = CLIP_ERRORS * math.sqrt(memory[places.ERROR_SQUARE] / seen)
+    delta = min(max(delta, -bound), bound)
+    memory[places.ERROR_SIZE] = KEPT_OF_ERRORS * memory[places.ERROR_SIZE] + (1.0 - KEPT_OF_ERRORS) * abs(delta)
+    return delta
 
 
 @kernel
-def clipped(memory: Array, delta: float) -> float:
-    """TD error within 20 times the usual size of those before, which goes on by it."""
-    bound = CLIP_ERRORS * usual_size(memory)
-    delta = min(max(delta, -bound), bound)
-    memory[places.ERRORS] += 1.0
-    memory[places.ERROR_SQUARE] = KEPT_OF_ERRORS * memory[places.ERROR_SQUARE] + (1.0 - KEPT_OF_ERRORS) * delta * delta
-    return delta
+def usual_size(memory: Array) -> float:
+    """Running size of the clipped TD error."""
+    return max(memory[places.ERROR_SIZE] / (1.0 - KEPT_OF_ERRORS ** memory[places.ERRORS]), LEAST_SIZE)  # type: ignore[no-any-return]
 
 
 @kernel

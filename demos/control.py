@@ -36,10 +36,8 @@ from demos.results import RESULTS, interval, write_table
 from envs import DelayedCue
 from threefactor.pictures import running_mean
 
-MEMORY = {  # for tasks that hide part of their state
-    "recurrent": True, "readout_decay": 0.1, "adaptive_share": 1.0, "adaptation_decay": 0.99,
-    "adaptation_strength": 0.3,
-}  # fmt: skip
+# for tasks that hide part of their state: half the neurons adapt, membrane and readout follow at once
+MEMORY = {"adaptive_share": 0.5, "membrane_decay": 0.2, "readout_decay": 0.1}
 PEER = {"agent": "StreamAC"}  # settings of a condition that is no spiking agent
 STORE = RESULTS / "control_runs.jsonl"
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2

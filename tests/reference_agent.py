@@ -35,8 +35,14 @@ def novelty(visits: Floats, fields: Floats) -> float:
     return float(np.mean(1.0 / np.sqrt(1.0 + n)))
 
 
+def usual(values: Sequence[float]) -> float:
+    """Mean in which a value counts 0.9998 times as much as the one after it."""
+    weights = 0.9998 ** np.arange(len(values))[::-1]
+    return float(weights @ np.array(values) / weights.sum())
+
+
 class Errors:
-    """TD errors so far: each is bound to 20 times the usual size of those before it."""
+    """TD errors so far: each is bound to 20 times their root mean square, itself included."""
 
     def __init__(self) -> None:
         self.given: list[float] = []
@@ -44,17 +50,14 @@ class Errors:
 
     def clip(self, error: float) -> float:
         """Take one more error; what is left of it."""
-        bound = 20.0 * self.size()
         self.given.append(error)
+        bound = 20.0 * math.sqrt(usual([e * e for e in self.given]))
         self.clipped.append(max(-bound, min(bound, error)))
         return self.clipped[-1]
 
     def size(self) -> float:
-        """0.8 of their root mean square, in which one counts 0.999 times as much as the next, but at least 0.1."""
-        if not self.clipped:
-            return 0.1
-        weights = 0.999 ** np.arange(len(self.clipped))[::-1]
-        return max(0.8 * math.sqrt(weights @ np.square(self.clipped) / weights.sum()), 0.1)
+        """Mean size of what was left of them, at least 0.1."""
+        return max(usual([abs(e) for e in self.clipped]), 0.1)
 
 
 class Twin:

@@ -208,7 +208,7 @@ def test_reward_scaling_equals_a_plain_reference(scale_rewards: bool) -> None:
 
 
 def test_clipping_of_td_errors_equals_a_plain_reference() -> None:
-    """Errors stay within 20 times the usual size of those before, which goes by what is left of them: 1e-12."""
+    """Errors stay within 20 times their root mean square, and their usual size is the mean of what is left: 1e-12."""
     agent, plain = ActorCritic(4, Discrete(3), 0, n_hidden=4), Errors()
     rng, memory = np.random.default_rng(4), agent._memory
     for n in range(1200):
