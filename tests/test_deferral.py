@@ -32,7 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
     "refractory": {"refractory": 4.0}, "random_feedback": {"feedback": "random"},
     "adaptive_feedback": {"feedback": "adaptive"}, "stack": {"n_hidden": (20, 12)},
     "stack_direct": {"n_hidden": (20, 12), "feedback": "random", "credit": "direct", "bias": True},
-    "alif": {"n_adaptive": 8, **ADAPTATION}, "all_alif": {"n_adaptive": 20, **ADAPTATION, "tau_adaptation_longest": 600.0, "bias": True},
+    "alif": {"n_adaptive": 8, **ADAPTATION},
+    "all_alif": {"n_adaptive": 20, **ADAPTATION, "tau_adaptation_longest": 600.0, "bias": True},
     "stack_alif": {"n_hidden": (20, 12), "n_adaptive": (6, 3), **ADAPTATION}, "feed_forward_alif": {
         "recurrent": False, "n_adaptive": 20, **ADAPTATION, "normalise_current": True, "w_in_scale": 1.0},
 }  # fmt: skip

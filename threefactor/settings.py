@@ -185,8 +185,8 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
                 )
         if self.tau_adaptation_longest is not None and self.tau_adaptation_longest < self.tau_adaptation:
             raise ValueError(
-                f"tau_adaptation_longest is {self.tau_adaptation_longest}, below tau_adaptation, {self.tau_adaptation}; "
-                "give a longer one, or None."
+                f"tau_adaptation_longest is {self.tau_adaptation_longest}, tau_adaptation {self.tau_adaptation}; "
+                "give one that is longer, or None."
             )
         if self.feedback == "symmetric" and self.credit == "direct" and len(self.n_hidden) > 1:
             raise ValueError(
