@@ -81,7 +81,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     critic_overshoot: Positive = 3.0
     baseline_rate: Fraction = 0.3
     entropy: NonNegative = 0.01
-    novelty: NonNegative = 0.5
+    novelty: NonNegative = 0.4
     noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
     deviation_bias: float = 2.0
     step_annealing: NonNegative = 5.0
@@ -97,9 +97,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     recurrent: bool = False
     adaptive_share: Fraction = 0.0
     adaptation_decay: Fraction = 0.8
-    longest_adaptation_decay: Fraction = 0.9
+    longest_adaptation_decay: Fraction = 0.999
     adaptation_strength: NonNegative = 1.0
-    w_in_scale: NonNegative = 0.3
+    w_in_scale: NonNegative = 0.5
     normalise_observations: bool = True
     scale_rewards: bool = True
     keep_state: bool = False

@@ -32,7 +32,7 @@ from threefactor.forward import all_finite, copy
 from threefactor.layout import vector
 from threefactor.readouts import softmax
 
-KEPT_OF_ERRORS, CLIP_ERRORS, LEAST_SIZE = 0.9998, 20.0, 0.1  # running size of the TD error, bound in it, its floor
+NEWEST_SHARE, CLIP_ERRORS, LEAST_SIZE = 2e-4, 20.0, 0.1  # usual size of the TD error: its averages, bound in it, floor
 LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
 BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
 DONE, BAD_OBSERVATION, OUTSIDE, BAD_REWARD = 0, 1, 2, 3  # answers; unless DONE nothing was changed
@@ -155,21 +155,30 @@ def td_error(
 
 
 @kernel
-def clipped(memory: Array, delta: float) -> float:
-    """TD error within 20 times its running root mean square, whose running size goes on in ERROR_SIZE."""
-    memory[places.ERRORS] += 1.0
-    memory[places.ERROR_SQUARE] = KEPT_OF_ERRORS * memory[places.ERROR_SQUARE] + (1.0 - KEPT_OF_ERRORS) * delta * delta
-    seen = 1.0 - KEPT_OF_ERRORS ** memory[places.ERRORS]
-    bound = CLIP_ERRORS * math.sqrt(memory[places.ERROR_SQUARE] / seen)
-    delta = min(max(delta, -bound), bound)
-    memory[places.ERROR_SIZE] = KEPT_OF_ERRORS * memory[places.ERROR_SIZE] + (1.0 - KEPT_OF_ERRORS) * abs(delta)
-    return delta
+def usual_size(memory: Array) -> float:
+    """Size of the TD errors that matter: their mean size with each weighted by its own, 2 / pi E[d^2] / E[|d|].
+
+    It is the plain mean if errors are normally distributed. Where rewards are rare and most errors next to nothing, the
+    plain mean would be next to nothing, and the reward's error a hundred times its usual size.
+    """
+    mean = memory[places.ERROR_SIZE]
+    return max(2.0 / math.pi * memory[places.ERROR_SQUARE] / mean, LEAST_SIZE) if mean > 0.0 else LEAST_SIZE
 
 
 @kernel
-def usual_size(memory: Array) -> float:
-    """Running size of the clipped TD error."""
-    return max(memory[places.ERROR_SIZE] / (1.0 - KEPT_OF_ERRORS ** memory[places.ERRORS]), LEAST_SIZE)  # type: ignore[no-any-return]
+def clipped(memory: Array, delta: float) -> float:
+    """TD error within 20 times the usual size of those before it; what is left goes into the averages.
+
+    The first errors, of rewards whose scale is not yet known, are soon forgotten: the k-th of the first 15,000 counts
+    by k^2.
+    """
+    bound = CLIP_ERRORS * usual_size(memory)
+    delta = min(max(delta, -bound), bound)
+    memory[places.ERRORS] += 1.0
+    share = max(NEWEST_SHARE, 3.0 / (memory[places.ERRORS] + 2.0))
+    memory[places.ERROR_SIZE] += share * (abs(delta) - memory[places.ERROR_SIZE])
+    memory[places.ERROR_SQUARE] += share * (delta * delta - memory[places.ERROR_SQUARE])
+    return delta
 
 
 @kernel
