@@ -243,9 +243,7 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
             np.testing.assert_array_equal(net.spikes(), plain.layers[0].z)
             for name, matrix in plain.matrices.items():
                 for ours, theirs in ((net.tags[name], matrix.tag), (net.weights[name], matrix.w)):
-                    np.testing.assert_allclose(
-                        ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max(), err_msg=name
-                    )
+                    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max(), err_msg=name)
     clipped = np.array(twin.errors.given) != twin.errors.clipped
     assert clipped.any() == (agent.settings.optimiser == "intentional") and not clipped[-1:].any()
     shown = [observation_at(agent, t) for t in range(5)]
