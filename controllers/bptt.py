@@ -177,7 +177,7 @@ class BPTT:
     def step(self, x: npt.ArrayLike) -> Array:
         """Advance by one tick and store it. Takes, returns and raises what `Network.step` does."""
         y = self.network.step(x)
-        tick.run(self.network.state, self.network.table, tick.SKIP, 0.0)  # no eligibility traces here
+        self.network._run(tick.SKIP)  # no eligibility traces here
         if self._ticks == len(self._errors):
             self._grow()
         self._inputs[self._ticks] = self._pre

@@ -17,6 +17,7 @@ from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions
 from threefactor import Network, SlopeSchedule
 from threefactor import layout as at
+from threefactor._jit import entry
 from threefactor.arrays import Array
 from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
 from threefactor.settings import build
@@ -117,15 +118,14 @@ class Learner:
             places.statistics_of(self._memory, self._sizes, which)[:] = np.clip(np.ravel(bound), -LARGEST, LARGEST)
 
     def _compile(self) -> None:
-        """Run each kernel once on copies, so that none is compiled inside a live loop."""
-        nets = [array.copy() for net in (self.actor, self.critic) for array in (net.state, net.tables)]
-        memory, own = self._memory.copy(), self._own[0].copy()
-        for command in (compiled.BEGIN, compiled.STEP, compiled.ACT):
-            compiled.drive(
-                nets[0], nets[1][0], nets[2], nets[3][0], memory, own, self._sizes, self._given, command, 0.0, False,
-                False,
-            )  # fmt: skip
-        at.hand_over(nets[1][0], nets[3][0])
+        """Have all kernels compiled, so that none is inside a live loop, and keep what each copy's calls hand over."""
+        actor, critic = self.actor, self.critic
+        self._held = [
+            (actor.state, its, critic.state, hers, self._memory, own, self._sizes, self._given)
+            for its, hers, own in zip(actor.tables, critic.tables, self._own, strict=True)
+        ]
+        self._enter = entry(compiled.drive, *self._held[0], compiled.STEP, 0.0, False, False)
+        at.hand_over(actor.tables[0].copy(), actor.tables[0])
 
     # --- acting -----------------------------------------------------------------------------------------------------
 
@@ -285,15 +285,11 @@ class Learner:
     def _drive(
         self, copy: int, command: int, reward: float = 0.0, terminated: bool = False, truncated: bool = False
     ) -> None:
-        actor, critic = self.actor, self.critic
         if copy != self._last and command != compiled.CHECK:
-            for network in (actor, critic):
+            for network in (self.actor, self.critic):
                 at.hand_over(network.tables[copy], network.tables[self._last])
             self._last = copy
-        status = compiled.drive(
-            actor.state, actor.tables[copy], critic.state, critic.tables[copy], self._memory, self._own[copy],
-            self._sizes, self._given, command, reward, terminated, truncated,
-        )  # fmt: skip
+        status = self._enter(*self._held[copy], command, reward, terminated, truncated)
         if status == compiled.DONE:
             return
         if status == compiled.BAD_REWARD:

@@ -217,15 +217,15 @@ def drive(
     # `tick.run` is called from here alone: the compiler works through a copy of it for each function that calls it
     if command == BEGIN:
         own[places.RETURN] = own[places.EPISODE_RETURN] = 0.0
-        tick.run(actor, actor_table, tick.CLEAR, 0.0)
-        tick.run(critic, critic_table, tick.CLEAR, 0.0)
+        tick.run(actor, actor_table, actor, actor, tick.CLEAR, 0.0)
+        tick.run(critic, critic_table, critic, critic, tick.CLEAR, 0.0)
         if memory[places.KEEP_STATE] == 0.0:
-            tick.run(actor, actor_table, tick.RESET, 0.0)
-            tick.run(critic, critic_table, tick.RESET, 0.0)
+            tick.run(actor, actor_table, actor, actor, tick.RESET, 0.0)
+            tick.run(critic, critic_table, critic, critic, tick.RESET, 0.0)
             ticks = sizes[places.WARM_TICKS]  # from rest to where the neurons would be, had they seen this all the time
     if command == STEP:
         readout(critic, critic_table, at.ERROR)[0] = -1.0
-        tick.run(critic, critic_table, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
+        tick.run(critic, critic_table, critic, critic, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
     if command != ACT and not terminated:
         memory[places.COUNT] += 1.0
         mean, squares = (
@@ -236,20 +236,20 @@ def drive(
         present(critic, critic_table, memory, own, sizes)
         for k in range(ticks):
             if k > 0:
-                tick.run(critic, critic_table, tick.SKIP, 0.0)
-            tick.run(critic, critic_table, tick.FORWARD, 0.0)
+                tick.run(critic, critic_table, critic, critic, tick.SKIP, 0.0)
+            tick.run(critic, critic_table, critic, critic, tick.FORWARD, 0.0)
     delta = 0.0
     if command == STEP:
         delta = td_error(critic, critic_table, memory, own, sizes, reward, terminated)
         # what is tagged for entropy will be multiplied by this TD error: its sign makes a bonus of it in any case
         blame(actor, actor_table, memory, own, sizes, math.copysign(memory[places.ENTROPY], delta))
-        tick.run(actor, actor_table, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
+        tick.run(actor, actor_table, actor, actor, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
         size = 1.0
         if memory[places.NORMALISE_ERROR] > 0.0:
             delta = clipped(memory, delta)
             size = usual_size(memory)
-        tick.run(actor, actor_table, tick.UPDATE, delta / size)
-        tick.run(critic, critic_table, tick.UPDATE, delta)
+        tick.run(actor, actor_table, actor, actor, tick.UPDATE, delta / size)
+        tick.run(critic, critic_table, critic, critic, tick.UPDATE, delta)
     if command == ACT:
         present(actor, actor_table, memory, own, sizes)
     elif not terminated:  # both networks see the same
@@ -257,8 +257,8 @@ def drive(
     if not terminated:
         for k in range(ticks):
             if k > 0:
-                tick.run(actor, actor_table, tick.SKIP, 0.0)
-            tick.run(actor, actor_table, tick.FORWARD, 0.0)
+                tick.run(actor, actor_table, actor, actor, tick.SKIP, 0.0)
+            tick.run(actor, actor_table, actor, actor, tick.FORWARD, 0.0)
     if command == ACT:
         choose(actor, actor_table, memory, own, sizes, True)
         return DONE

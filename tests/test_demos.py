@@ -15,7 +15,7 @@ from demos import control, control_table
 from threefactor import preset, tick
 
 DEMOS = {
-    "cartpole": ("csv", "png"), "tick_cost": ("csv", "png"), "flat_memory": ("csv", "png"), "loop": ("png",),
+    "cartpole": ("csv", "png"), "speed": ("csv", "png"), "flat_memory": ("csv", "png"), "loop": ("png",),
     "surrogate_family": ("csv", "png"), "slope_depth": ("csv", "png"), "gradient_alignment": ("csv", "png"),
     "deep_credit": ("csv", "png"), "bptt_comparison": ("csv", "png"), "slope_learning": ("csv", "png"),
     "presets": ("csv", "png"), "control_table": ("csv", "png"), "control_ablation": ("csv", "png"),

@@ -23,6 +23,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
+from threefactor._bare import HOLDS, Bare
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -46,7 +48,7 @@ def _stamp(package: str) -> str:
     for folder in sorted({"threefactor", package}):
         for file in sorted((root / folder).glob("*.py")):
             source = file.read_bytes()
-            if b"_jit import kernel" in source:
+            if b"_jit import kernel" in source or b"numba" in source:
                 digest.update(file.name.encode() + source)
     return digest.hexdigest()[:16]
 
@@ -104,11 +106,16 @@ def kernel(function: F) -> F:
 def entry(function: F, *like: Any) -> F:
     """The machine code of a kernel for arguments of these types, as a callable that skips numba's search for it.
 
-    That search takes as long as a small network's forward pass. What is called must get the very types of `like`.
+    That search takes as long as a small network's forward pass. What is called must get the very types of `like`; of
+    arrays it takes contiguous rows, and others with a size of -1, where `HOLDS`.
     """
     if not hasattr(function, "overloads"):  # numba is switched off
         return function
-    signature = tuple(numba.typeof(argument) for argument in like)
+    kinds = (numba.typeof(argument) for argument in like)
+    signature = tuple(
+        Bare(kind.dtype) if HOLDS and isinstance(kind, types.Array) and (kind.ndim, kind.layout) == (1, "C") else kind
+        for kind in kinds
+    )
     function.compile(signature)  # type: ignore[attr-defined]
     return function.overloads[signature].entry_point  # type: ignore[no-any-return]
 

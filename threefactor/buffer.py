@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from threefactor import layout as at
 from threefactor import tick
+from threefactor._bare import HOLDS
 from threefactor._jit import entry
 from threefactor.arrays import Array, Ints
 from threefactor.checkpoints import CheckpointError, describing, load_checkpoint, restore, save_checkpoint
@@ -237,13 +238,13 @@ class Buffer:
         self.table = self.tables[0]
         self.state = np.zeros(self._layout.size, dtype=settings.dtype)
         fill_parameters(self.state, self.table, settings)
-        self._enter = entry(tick.run, self.state, self.table, tick.SETTLE, 0.0)
+        self._enter = entry(tick.run, self.state, self.table, self.state, self.state, tick.SETTLE, 0.0)
         self._cut_views()
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _run(self, command: int, given: float = 0.0) -> int:
-        return self._enter(self.state, self.table, command, given)
+        return self._enter(self.state, self.table, self.state, self.state, command, given)
 
     def _settle(self) -> None:
         """Have weights and traces brought up to date."""
@@ -252,7 +253,8 @@ class Buffer:
     def _cut_views(self) -> None:
         last = len(self.settings.n_hidden)
         self._input, self._error = self._view(0, at.INPUT), self._view(last, at.ERROR)
-        self._shape_in, self._shape_out = self._input.shape, self._error.shape
+        # dtype of arrays that compiled code may take as they come; others are looked at first
+        self._plain = self.state.dtype if HOLDS and self._enter is not tick.run else None
         self._y = self._view(last, at.Y)
         self._y.flags.writeable = False
 

@@ -16,11 +16,13 @@ import msgspec
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 import envs  # noqa: F401  (registers the worlds)
 from controllers import ActorCritic, ActorCriticSettings, Episode, Loop, evaluate, solved
+from threefactor.bench import QUICK, TICKS, BenchError, rows
 from threefactor.runs import Run, RunError, read_toml
 from threefactor.settings import build
 from threefactor.verify import tolerance_for, verify_file
@@ -254,6 +256,31 @@ def verify(
     )
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    peers: Annotated[bool, typer.Option("--peers", help="Measure other systems too; see the extra `peers`.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few ticks of small networks, to see that it works.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each row.")] = False,
+) -> None:
+    """Microseconds of an online learning tick: forward, traces, error, weight update; batch 1, one thread."""
+    columns = ("neurons", "synapses", "median us", "p99 us", "spiking", "MB", "ratio")
+    right = [Column(name, justify="right", no_wrap=True) for name in columns]
+    table = Table(Column("system", no_wrap=True), *right, box=None, padding=(0, 1, 0, 0))
+    try:
+        for row in rows(peers, QUICK if quick else TICKS):
+            if as_json:
+                print(json.dumps(row), flush=True)
+            spiking = "-" if row["spiking"] is None else f"{row['spiking']:.1%}"
+            table.add_row(
+                row["system"], str(row["neurons"]), str(row["synapses"]), f"{row['median_us']:.1f}",
+                f"{row['p99_us']:.1f}", spiking, f"{row['state_bytes'] / 1e6:.2f}", str(row.get("ratio", "-")),
+            )  # fmt: skip
+    except BenchError as error:
+        _fail(escape(str(error)))  # it names an extra in brackets
+    if not as_json:
+        Console().print(table)
 
 
 def _report(values: dict[str, Any], as_json: bool) -> None:

@@ -28,6 +28,7 @@ A row may wait for `HORIZON` ticks at most. The looks at the silent rows are spr
 from __future__ import annotations
 
 from threefactor._jit import kernel
+from threefactor._lanes import LANES, WIDTH, load, lowest_bit, nonzero_bits, store
 from threefactor.arrays import Array
 
 HORIZON, SPAN = 64, 16  # powers of 2
@@ -140,14 +141,23 @@ def carry_adaptation(
 def list_rows(due: Array, pre: Array, age: Array, slot: int, everything: bool) -> None:
     """List the rows to bring up to date: those of active neurons, silent ones whose turn it is, or `everything`.
 
-    Writes to `due` (pre + 1,) the rows and, as the last entry, how many they are. A list without a branch to predict
-    for each row costs half of what asking each row costs.
+    Writes to `due` (pre + 1,) the rows and, as the last entry, how many they are. Asking each row would be a
+    sixth of the tick of a small network.
     """
     count, rows = 0, age.size
-    for i in range(rows):
-        due[count] = i
-        count += 1 if everything or pre[i] != 0 else 0
-    if not everything:
+    if everything:
+        for i in range(rows):
+            due[i] = i
+        count = rows
+    else:
+        for start in range(0, rows, LANES):
+            bits = nonzero_bits(pre, start)
+            if start + LANES > rows:
+                bits &= (1 << (rows - start)) - 1
+            while bits != 0:
+                due[count] = start + lowest_bit(bits)
+                count += 1
+                bits &= bits - 1
         for i in range(slot % LOOK, rows, LOOK):
             if pre[i] == 0 and age[i] > LOOK:
                 due[count] = i
@@ -222,11 +232,21 @@ def bring_up(
 @kernel
 def gather_listed(current: Array, w: Array, pre: Array, due: Array) -> None:
     """current_j += sum_i w_ij pre_i over the rows of `due`."""
-    for k in range(int(due[w.shape[0]])):
+    n, count = current.size, int(due[w.shape[0]])
+    for k in range(0, count - 3, 4):  # four rows at once: the sums are written a quarter as often
+        i, g, h, m = int(due[k]), int(due[k + 1]), int(due[k + 2]), int(due[k + 3])
+        p, q, r, s = pre[i], pre[g], pre[h], pre[m]
+        for j in range(0, n - WIDTH + 1, WIDTH):
+            total = load(current, j) + p * load(w, i * n + j) + q * load(w, g * n + j)
+            store(current, j, total + r * load(w, h * n + j) + s * load(w, m * n + j))
+        for j in range(n - n % WIDTH, n):
+            current[j] = current[j] + p * w[i, j] + q * w[g, j] + r * w[h, j] + s * w[m, j]
+    for k in range(count - count % 4, count):
         i = int(due[k])
-        amount = pre[i]
-        for j in range(current.size):
-            current[j] += amount * w[i, j]
+        for j in range(0, n - WIDTH + 1, WIDTH):
+            store(current, j, load(current, j) + pre[i] * load(w, i * n + j))
+        for j in range(n - n % WIDTH, n):
+            current[j] += pre[i] * w[i, j]
 
 
 @kernel

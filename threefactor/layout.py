@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from threefactor._jit import grid, kernel, window
+from threefactor._lanes import LANES
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON
 from threefactor.settings import NetworkSettings
@@ -61,7 +62,7 @@ NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weig
 N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B = range(2 * N_FIELDS, 2 * N_FIELDS + 6)
 BLOCK = 2 * N_FIELDS + 6
 
-ALIGN = 16  # entries: rows of fields start on cache lines
+ALIGN = LANES  # entries: rows of fields start on cache lines
 
 
 @kernel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,9 @@ from threefactor.arrays import Array
 from threefactor.buffer import Buffer
 from threefactor.initialisers import draw_weights
 from threefactor.settings import NetworkSettings, build
+from threefactor.tick import FORWARD, LEARN, LEARN_FORWARD, TAG
 
 REAL = "fiub"  # kinds of numbers that a network takes
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 ArrayType = np.ndarray  # looked up each tick
 
 
@@ -84,7 +84,7 @@ class Network(Buffer):
             for name, weight in self.weights.items():
                 weight *= self.masks[name]
         for table in self.tables:
-            self._enter(self.state, table, tick.RESET, 0.0)
+            self._enter(self.state, table, self.state, self.state, tick.RESET, 0.0)
 
     # --- acting and learning ---------------------------------------------------------------------------------------
 
@@ -106,11 +106,11 @@ class Network(Buffer):
         ValueError
             Wrong shape, or an entry that is not finite; nothing has changed.
         """
-        if x.__class__ is not ArrayType or x.shape != self._shape_in or x.dtype not in FLOATS:
-            x = _checked(x, self._shape_in, "input", "n_in")
-        self._input[...] = x
-        if self._enter(self.state, self.table, tick.FORWARD, 0.0) != tick.DONE:
-            raise ValueError(f"input holds a value that is not finite: {np.asarray(x)}; the tick was not taken.")
+        state = self.state
+        if x.__class__ is not ArrayType or x.dtype is not self._plain:
+            x = self._row(x, self._input, "input", "n_in")
+        if self._enter(state, self.table, x, state, FORWARD, 0.0):
+            self._again(x, None, FORWARD)
         return self._y
 
     def learn(self, error: npt.ArrayLike) -> None:
@@ -129,20 +129,35 @@ class Network(Buffer):
         RuntimeError
             No step since the last call: each tick can be learnt from once.
         """
-        self._take(error)
-        status = self._enter(self.state, self.table, tick.LEARN, 0.0)
-        if status != tick.DONE:
-            _refuse(status, error)
+        state = self.state
+        if error.__class__ is not ArrayType or error.dtype is not self._plain:
+            error = self._row(error, self._error, "error", "n_out")
+        if self._enter(state, self.table, state, error, LEARN, 0.0):
+            self._again(None, error, LEARN)
+
+    def learn_and_step(self, error: npt.ArrayLike, x: npt.ArrayLike) -> Array:
+        """`learn` from the present tick and take the next by `step`, in one crossing into compiled code.
+
+        Parameters, returned view and errors are those of the two; if either is refused, nothing has changed.
+        """
+        if error.__class__ is not ArrayType or error.dtype is not self._plain:
+            error = self._row(error, self._error, "error", "n_out")
+        if x.__class__ is not ArrayType or x.dtype is not self._plain:
+            x = self._row(x, self._input, "input", "n_in")
+        if self._enter(self.state, self.table, x, error, LEARN_FORWARD, 0.0):
+            self._again(x, error, LEARN_FORWARD)
+        return self._y
 
     def tag(self, error: npt.ArrayLike) -> None:
         """Add the gradient of the present tick to the tags, which keep `tag_decay` of what they held.
 
         Parameters and errors as in `learn`. `update` turns the tags into a weight change.
         """
-        self._take(error)
-        status = self._run(tick.TAG, float(self.state[at.TAG_DECAY]))
-        if status != tick.DONE:
-            _refuse(status, error)
+        state, decay = self.state, float(self.state[at.TAG_DECAY])
+        if error.__class__ is not ArrayType or error.dtype is not self._plain:
+            error = self._row(error, self._error, "error", "n_out")
+        if self._enter(state, self.table, state, error, TAG, decay):
+            self._again(None, error, TAG, decay)
 
     def update(self, third_factor: float = 1.0) -> None:
         """Descend along `third_factor` times the tags: a TD error, or 1/n for the mean of n summed gradients.
@@ -165,25 +180,27 @@ class Network(Buffer):
         s = self.settings
         return f"Network({s.n_in} -> {' -> '.join(map(str, s.n_hidden))} -> {s.n_out}, {s.optimiser}, {s.dtype})"
 
-    def _take(self, error: npt.ArrayLike) -> None:
-        """Write an error into its slot; what does not fit raises and is not written."""
-        if error.__class__ is not ArrayType or error.shape != self._shape_out or error.dtype not in FLOATS:
-            error = _checked(error, self._shape_out, "error", "n_out")
-        self._error[...] = error
+    def _row(self, values: npt.ArrayLike, place: Array, what: str, size: str) -> Array:
+        """What compiled code takes: a contiguous row of the network's own numbers, as many as `place` has."""
+        given = np.asarray(values)
+        if given.shape != place.shape:
+            raise ValueError(
+                f"{what} has shape {given.shape}, this network takes {place.shape}; build it with {size}={given.size}."
+            )
+        if given.dtype.kind not in REAL:
+            raise ValueError(f"{what} holds {given.dtype}; give real numbers.")
+        with np.errstate(over="ignore"):  # becomes infinite, and is refused as such
+            return np.ascontiguousarray(given, self.state.dtype)
 
-
-def _checked(values: npt.ArrayLike, shape: tuple[int, ...], what: str, size: str) -> Array:
-    given = np.asarray(values)
-    if given.shape != shape:
-        raise ValueError(
-            f"{what} has shape {given.shape}, this network takes {shape}; build it with {size}={given.size}."
-        )
-    if given.dtype.kind not in REAL:
-        raise ValueError(f"{what} holds {given.dtype}; give real numbers.")
-    return given
-
-
-def _refuse(status: int, error: npt.ArrayLike) -> NoReturn:
-    if status == tick.NOT_FINITE:
-        raise ValueError(f"error holds a value that is not finite: {np.asarray(error)}; nothing was learnt.")
-    raise RuntimeError("this tick was already learnt from, or none was taken; call step first.")
+    def _again(self, x: npt.ArrayLike | None, error: npt.ArrayLike | None, command: int, number: float = 0.0) -> None:
+        """Carry out what was refused for its strides; say why for any other reason."""
+        state = self.state
+        x = state if x is None else self._row(x, self._input, "input", "n_in")
+        error = state if error is None else self._row(error, self._error, "error", "n_out")
+        status = self._enter(state, self.table, x, error, command, number)
+        if status == tick.BAD_INPUT:
+            raise ValueError(f"input holds a value that is not finite: {x}; the tick was not taken.")
+        if status == tick.BAD_ERROR:
+            raise ValueError(f"error holds a value that is not finite: {error}; nothing was learnt.")
+        if status == tick.NOTHING_PENDING:
+            raise RuntimeError("this tick was already learnt from, or none was taken; call step first.")

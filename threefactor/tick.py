@@ -1,7 +1,8 @@
 """The tick: the only place where neurons, traces, learning signals and optimisers meet.
 
-`run` is the one entry into compiled code. A supervised network calls FORWARD, LEARN each tick; one driven by a TD error
-FORWARD, TAG, UPDATE; one that sums a gradient over a sequence FORWARD, TAG, ..., UPDATE, CLEAR.
+`run` is the one entry into compiled code. A supervised network calls FORWARD, LEARN each tick, or LEARN_FORWARD, which
+learns from the last tick and takes the next; one driven by a TD error FORWARD, TAG, UPDATE; one that sums a gradient
+over a sequence FORWARD, TAG, ..., UPDATE, CLEAR.
 
 The traces of a tick are advanced by the LEARN or TAG that follows it; if neither comes, by the next FORWARD, with a
 learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN only notes what
@@ -15,7 +16,7 @@ from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, carry_adaptation, carry_on
-from threefactor.forward import all_finite, bring_rows_up, fill, forward, start_rows
+from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, start_rows
 from threefactor.layout import has, matrix, number, vector
 from threefactor.learning_signals import broadcast, from_above
 from threefactor.optimisers import INTENTIONAL
@@ -23,8 +24,8 @@ from threefactor.regularisers import gather_sequence, sequence_signal
 from threefactor.traces import keep_connected, tag_outputs, tag_traces
 from threefactor.updates import measure, update
 
-FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE, SKIP = range(8)  # commands
-DONE, NOT_FINITE, NOTHING_PENDING = 0, 1, 2  # answers; unless DONE nothing was changed
+FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE, SKIP, LEARN_FORWARD = range(9)  # commands
+DONE, BAD_INPUT, BAD_ERROR, NOTHING_PENDING = range(4)  # answers; unless DONE nothing was changed
 
 
 # --- credit ----------------------------------------------------------------------------------------------------------
@@ -184,34 +185,57 @@ def reset(state: Array, table: Ints) -> None:
 
 
 @kernel
-def run(state: Array, table: Ints, command: int, number_given: float) -> int:
+def takes(state: Array, place: Array, given: Array) -> bool:
+    """Whether what is given for a place, or stands in it already, is of its size and finite."""
+    if given.size == state.size:
+        return all_finite(place)
+    return given.size == place.size and all_finite(given)
+
+
+@kernel
+def take(state: Array, place: Array, given: Array) -> None:
+    """Write what is given into its place."""
+    if given.size != state.size:
+        copy(place, given)
+
+
+@kernel
+def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_given: float) -> int:
     """Carry out one command on a network; the one entry into compiled code.
 
     Parameters
     ----------
     state, table : the two arrays of a network, see `layout`
-    command : FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE or SKIP
+    x : input of FORWARD; `state` itself where it stands in INPUT already, or is not needed
+    error : that of LEARN or TAG; `state` where it stands in ERROR already, or is not needed
+    command : FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE, SKIP or LEARN_FORWARD
     number_given : what TAG keeps of the tags, or the third factor of UPDATE; else unused
 
     Returns
     -------
     int
-        DONE; or NOT_FINITE, NOTHING_PENDING, and then nothing was changed.
+        DONE; or BAD_INPUT, BAD_ERROR (wrong size, not finite), NOTHING_PENDING, and then nothing was changed.
     """
     # each stage is called from one place: the compiler copies it into every place that calls it
     last, one = table[at.N_LAYERS], state.dtype.type(1)
-    learning = command in (LEARN, TAG)
-    if command == FORWARD and not all_finite(vector(state, table, 0, at.INPUT)):
-        return NOT_FINITE
-    if learning and not all_finite(vector(state, table, last, at.ERROR)):
-        return NOT_FINITE
-    if learning and not table[at.PENDING]:
+    steps = command in (FORWARD, LEARN_FORWARD)
+    learns = command in (LEARN, LEARN_FORWARD)
+    assigns = learns or command == TAG
+    if steps and not takes(state, vector(state, table, 0, at.INPUT), x):
+        return BAD_INPUT
+    if assigns and not takes(state, vector(state, table, last, at.ERROR), error):
+        return BAD_ERROR
+    if assigns and not table[at.PENDING]:
         return NOTHING_PENDING
+    if steps:
+        take(state, vector(state, table, 0, at.INPUT), x)
+    if assigns:
+        take(state, vector(state, table, last, at.ERROR), error)
 
     decay = state.dtype.type(number_given) if command == TAG else one - one
     pending = table[at.PENDING]
     later = table[at.DEFERS] == at.SUMS and command == TAG and decay == one
-    later = later or (table[at.DEFERS] == at.WEIGHTS and command == LEARN)
+    later = later or (table[at.DEFERS] == at.WEIGHTS and learns)
     later = later or (table[at.DEFERS] != at.NOTHING and command in (FORWARD, RESET))
     skips = command == SKIP
     if skips:
@@ -221,19 +245,19 @@ def run(state: Array, table: Ints, command: int, number_given: float) -> int:
     if pending and command in (FORWARD, RESET):  # nobody learnt from the last tick, whose traces still have to move on
         silence(state, table)
         decay = one
-    elif learning and not table[at.FROZEN]:
+    elif assigns and not table[at.FROZEN]:
         spread_error(state, table)
-    if pending and command in (FORWARD, LEARN, TAG, RESET):
+    if pending and (assigns or command in (FORWARD, RESET)):
         advance(state, table, decay, later)
-    if learning:
+    if assigns:
         tag_readouts(state, table, decay)
         if table[at.OPTIMISER] == INTENTIONAL:
             measure(state, table)
-    if command in (LEARN, UPDATE):
-        third = one if command == LEARN else state.dtype.type(number_given)
-        update(state, table, third, command == LEARN)
+    if learns or command == UPDATE:
+        third = one if learns else state.dtype.type(number_given)
+        update(state, table, third, learns)
 
-    if command == FORWARD:
+    if steps:
         forward(state, table)
     elif command == RESET:
         if table[at.WAITING]:

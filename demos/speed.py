@@ -1,0 +1,73 @@
+"""What a learning tick costs against the number of neurons, here and in other systems: draws `threefactor bench`.
+
+The dashed line is memory traffic alone: reading and writing the weight and the trace of every synapse, as a dense rule
+must, in the same run. Below it a rule does not visit every synapse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from demos.results import RESULTS, write_table
+from threefactor.bench import QUICK, TICKS, BenchError, rows
+from threefactor.pictures import BLUE, GREEN, GREY, LIGHT, RED, new_figure, save_figure
+
+FIELDS = (
+    "system", "version", "neurons", "inputs", "recurrent", "synapses", "ticks", "median_us", "p99_us", "spiking",
+    "state_bytes", "cores", "ratio", "gb_per_s",
+)  # fmt: skip
+LOOKS = {  # label, colour, line and marker
+    "threefactor": ("threefactor, step + learn", BLUE, "o-"), "threefactor_fused": ("learn_and_step", LIGHT, "o-"),
+    "dense_floor": ("weights and traces, memory alone", "black", "--"), "numpy": ("NumPy", GREY, "s-"),
+    "jax": ("JAX", GREEN, "s-"), "torch": ("PyTorch, compiled", RED, "s-"),
+    "torch_eager": ("PyTorch, eager", RED, "s:"), "braintrace": ("BrainTrace e-prop", "#8a6d1f", "^-"),
+    "braintrace_es_d_rtrl": ("BrainTrace ES-D-RTRL", "#8a6d1f", "^:"),
+    "snntorch": ("snnTorch, BPTT over 100 ticks", "#6b4c8a", "v-"), "nest": ("NEST", "#2f8f8f", "D-"),
+}  # fmt: skip
+
+
+def draw(measured: Sequence[dict[str, Any]]) -> None:
+    """Median cost of a tick against neurons, a line for each system; without recurrence the marker is hollow."""
+    figure = new_figure(8, 5)
+    axes = figure.add_subplot()
+    for system, (label, colour, style) in LOOKS.items():
+        mine = [row for row in measured if row["system"] == system]
+        if mine:
+            sizes, costs = ([row[key] for row in mine] for key in ("neurons", "median_us"))
+            axes.loglog(sizes, costs, style, color=colour, label=label, markersize=5)
+        feedforward = [row for row in mine if not row["recurrent"]]
+        sizes, costs = ([row[key] for row in feedforward] for key in ("neurons", "median_us"))
+        axes.loglog(sizes, costs, "o", color=colour, markerfacecolor="white", zorder=3)
+    sizes = sorted({row["neurons"] for row in measured})
+    axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
+    axes.set_xticks([], minor=True)
+    axes.set(xlabel="hidden neurons", ylabel="one online learning tick, median [microseconds]")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save_figure(figure, RESULTS / "speed.png")
+
+
+def main(
+    peers: Annotated[bool, typer.Option("--peers", help="Measure other systems too; see the extra `peers`.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Few ticks, to see that it works.")] = False,
+    ticks: Annotated[int, typer.Option(min=100, help="Ticks at 100 neurons; fewer above.")] = TICKS[100],
+) -> None:
+    """Measure; writes results/speed.csv and results/speed.png."""
+    sizes = QUICK if quick else {n: max(100, count * ticks // TICKS[100]) for n, count in TICKS.items()}
+    measured = []
+    try:
+        for row in rows(peers, sizes):
+            print(row)
+            measured.append(row)
+    except BenchError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    write_table("speed", [{key: row.get(key, "") for key in FIELDS} for row in measured])
+    draw(measured)
+
+
+if __name__ == "__main__":
+    typer.run(main)
