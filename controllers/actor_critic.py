@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy.typing as npt
 
 from controllers.learner import Learner
-from controllers.spaces import flat_size
+from controllers.spaces import bounds_of, flat_size
 
 
 class ActorCritic(Learner):
@@ -57,8 +57,7 @@ class ActorCritic(Learner):
         """
         space = env.observation_space
         agent = cls(flat_size(space), env.action_space, seed, **settings)
-        assert isinstance(space, gym.spaces.Box)
-        agent._bound(space.low, space.high)
+        agent._bound(*bounds_of(env, space))
         return agent
 
     def begin(self, observation: npt.ArrayLike) -> Any:

@@ -22,7 +22,8 @@ from threefactor.arrays import Array
 from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
 from threefactor.settings import build
 
-MOST_TOGETHER = 0.5
+MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
+NARROWER = 3.0  # of an action of several entries: its first deviation is divided by exp of this
 LARGEST = np.finfo(np.float64).max
 
 
@@ -50,7 +51,11 @@ class Learner:
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         self.n_copies = int(n_copies)
         # steps of all copies taken together change a value by half its TD error at most: more would overshoot
-        most = MOST_TOGETHER / self.n_copies if s.optimiser == "intentional" else np.inf
+        intentional = s.optimiser == "intentional"
+        most = MOST_TOGETHER / self.n_copies if intentional else np.inf
+        # the entries of an action share the change of its log-probability: each is to have what a single one has
+        several = self.actions.n_action > 1
+        actor_rate = s.actor_rate * (self.actions.n_action if intentional else 1)
         shared: dict[str, Any] = {
             "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
             "n_adaptive": round(s.adaptive_share * s.n_hidden),
@@ -64,7 +69,7 @@ class Learner:
             "w_in_scale": s.w_in_scale, "w_out_scale": 0.0, "n_copies": self.n_copies, "dtype": s.dtype,
         }  # fmt: skip
         self.actor = Network(
-            n_out=self.actions.n_readout, learning_rate=min(s.actor_rate, most), overshoot=s.actor_overshoot,
+            n_out=self.actions.n_readout, learning_rate=min(actor_rate, most), overshoot=s.actor_overshoot,
             seed=2 * self.seed, **shared,
         )  # fmt: skip
         self.critic = Network(
@@ -74,7 +79,9 @@ class Learner:
         for network in (self.actor, self.critic):
             network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
         self.schedule = SlopeSchedule(s.slope_schedule)
-        self.annealing, self._actor_rate = Annealing(s.step_annealing, s.noise_annealing), self.actor.learning_rate
+        # what has many joints does better and better for long: near its best so far is not near its end
+        self.annealing = Annealing(*((0.0, 0.0) if several else (s.step_annealing, s.noise_annealing)))
+        self._actor_rate = self.actor.learning_rate
         self._rng = np.random.default_rng(self.seed)
         actions = self.actions
         sizes = (
@@ -107,7 +114,8 @@ class Learner:
             places.NORMALISE: s.normalise_observations, places.KEEP_STATE: s.keep_state, places.REWARD_SCALE: 1.0,
             places.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
             places.NOISE_CORRELATION: s.noise_correlation,
-            places.WIDTH: 1.0, places.NOVELTY: s.novelty, places.DEVIATION_BIAS: s.deviation_bias,
+            places.WIDTH: 1.0, places.NOVELTY: s.novelty,
+            places.DEVIATION_BIAS: s.deviation_bias - NARROWER * (self.actions.n_action > 1),
             places.NORMALISE_ERROR: s.optimiser == "intentional",
         }.items():  # fmt: skip
             self._memory[place] = value

@@ -25,7 +25,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         gamma and lambda: what a tag keeps from one transition to the next is their product.
     optimiser : {"intentional", "obgd", "sgd", "adam"}
         How a TD error becomes a step. intentional: `critic_rate` is the share of the TD error by which a step is meant
-        to change the value, `actor_rate` the change of an action's log-probability at a TD error of usual size.
+        to change the value, `actor_rate` the change of an action's log-probability at a TD error of usual size, for
+        each entry of the action.
     actor_rate, critic_rate : float
         Learning rates of the two networks.
     actor_overshoot, critic_overshoot : float
@@ -39,10 +40,11 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     noise_correlation : float
         What exploration noise keeps from one action to the next; each single action is drawn from the policy.
     deviation_bias : float
-        Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range.
+        Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range; exp of
+        this - 3 if an action has several entries, which push to and fro against each other.
     step_annealing, noise_annealing : float
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns, where
-        that is below 1; 0: they do not. See `controllers.annealing`.
+        that is below 1; 0: they do not. Nor do they if an action has several entries. See `controllers.annealing`.
     membrane_decay, readout_decay : float
         What membrane and readout keep from one environment step to the next; time is counted in such steps.
     warm_ticks : int

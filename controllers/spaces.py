@@ -11,6 +11,10 @@ import numpy as np
 from controllers.policies import CATEGORICAL, GAUSSIAN
 from threefactor.arrays import Array
 
+# worlds of Gymnasium that leave the spaces they state in ordinary flight and fall: nothing bounds the lander's height
+# and angle, nor the walker's angle (https://github.com/Farama-Foundation/Gymnasium/issues/752)
+UNBOUND = ("LunarLander", "BipedalWalker")
+
 
 def flat_size(space: gym.Space[Any]) -> int:
     """Entries of a Box observation.
@@ -23,6 +27,14 @@ def flat_size(space: gym.Space[Any]) -> int:
     if not isinstance(space, gym.spaces.Box):
         raise ValueError(f"observation space is {space}; wrap the environment with FlattenObservation to get a Box.")
     return math.prod(space.shape)
+
+
+def bounds_of(env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], space: gym.Space[Any]) -> Any:
+    """Lower and upper bounds that the observations of an environment keep to, if it is to be believed."""
+    assert isinstance(space, gym.spaces.Box)
+    if env.spec is not None and env.spec.name.startswith(UNBOUND):
+        return -np.inf, np.inf
+    return space.low, space.high
 
 
 class Actions:

@@ -78,6 +78,7 @@ class Twin:
             for net in (agent.actor, agent.critic)
         )
         self.categorical = not isinstance(self.space, Box)
+        self.bias = self.s.deviation_bias - (3.0 if math.prod(self.space.shape or ()) > 1 else 0.0)
         self.ends = np.cumsum(getattr(self.space, "nvec", getattr(self.space, "n", 0)))  # of the choices of each entry
         self.width = 1.0  # what exploration is scaled by
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
@@ -165,7 +166,7 @@ class Twin:
             )
             return self.chosen + self.space.start
         mu, raw = np.split(y, 2)
-        self.drawn = mu + self.width * (1e-3 + np.exp(raw + self.s.deviation_bias)) * self.noise
+        self.drawn = mu + self.width * (1e-3 + np.exp(raw + self.bias)) * self.noise
         return self._in_box(self.drawn)
 
     def _blame(self, weight: float) -> Floats:
@@ -180,7 +181,7 @@ class Twin:
                 ]
             )
         mu, raw = np.split(y, 2)
-        by_raw = np.exp(raw + self.s.deviation_bias)
+        by_raw = np.exp(raw + self.bias)
         spread = self.width * (1e-3 + by_raw)
         error = np.zeros((2, mu.size))
         for k, (draw, u) in enumerate(zip(self.drawn, self.noise, strict=True)):

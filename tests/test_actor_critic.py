@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-from controllers import ActorCritic, places
+from controllers import ActorCritic, VectorActorCritic, places
 from controllers import transition as compiled
 from tests.checks import CONTROLLER_CHECKS, Make, assert_same, ends_at, observation_at, play, snapshot
 from tests.reference_agent import Twin, novelty
@@ -146,6 +146,20 @@ def test_observations_outside_their_space_are_refused() -> None:
     with pytest.raises(ValueError, match=r"entry 2 .* 8.1, .*\[-8.0, 8.0\]"):
         agent.step([1.0, 0.0, 8.1], 0.0, False, False)
     assert_same(snapshot(agent), before)
+
+
+@pytest.mark.parametrize("settings", [{}, {"gravity": -2.0}, {"continuous": True}], ids=str)
+def test_a_lander_may_leave_the_space_that_it_states(settings: dict[str, Any]) -> None:
+    """Nothing bounds a lander's height or angle; whoever flies it out of its space is not stopped."""
+    pytest.importorskip("Box2D")
+    env = gym.make("LunarLander-v3", **settings)
+    agent = ActorCritic.for_env(gym.wrappers.TransformReward(env, float), seed=0, **SMALL)
+    several = VectorActorCritic.for_envs(gym.make_vec("LunarLander-v3", num_envs=2, **settings), seed=0, **SMALL)
+    far = np.full(8, 30.0)
+    agent.begin(far)
+    agent.step(far, 0.0, False, False)
+    several.begin([far, far])
+    assert agent.steps == 1
 
 
 def test_box_actions_span_the_bounds() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from controllers import ActorCritic, places
 from controllers.annealing import Annealing
@@ -60,3 +60,14 @@ def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) ->
             quiet.append((agent.annealing.step_share, agent.annealing.width_share))
         assert quiet[0] == quiet[-1] == (1.0, 1.0)
         assert quiet[69] == ((0.05, 0.1) if step else (1.0, 1.0))
+
+
+@pytest.mark.parametrize("space", [MultiDiscrete([2, 3]), Box(-1.0, 1.0, (2,))], ids=["multi-discrete", "box"])
+def test_actions_of_several_entries_are_never_quieted(space: MultiDiscrete | Box) -> None:
+    """Each entry has a share of the step of its own, and neither step nor exploration follow the returns."""
+    agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0)
+    for value in [0.0] * 10 + [1.0] * 60:
+        agent.begin([0.0, 0.0])
+        agent.step([0.0, 0.0], value, True, False)
+    assert agent.actor.learning_rate == pytest.approx(2 * agent.settings.actor_rate, rel=1e-6)
+    assert (agent.annealing.step_share, agent._memory[places.WIDTH]) == (1.0, 1.0)
