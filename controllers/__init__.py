@@ -4,6 +4,7 @@ from controllers.actor_critic import ActorCritic
 from controllers.bptt import BPTT
 from controllers.cloner_settings import ClonerSettings
 from controllers.cloning import Cloner
+from controllers.compiled_loop import CompiledLoop, CompiledWorld
 from controllers.settings import ActorCriticSettings
 from controllers.stream_ac import StreamAC
 from controllers.training import Episode, Loop, evaluate, solved
@@ -15,6 +16,8 @@ __all__ = [
     "ActorCriticSettings",
     "Cloner",
     "ClonerSettings",
+    "CompiledLoop",
+    "CompiledWorld",
     "Episode",
     "Loop",
     "StreamAC",

@@ -297,7 +297,10 @@ class Learner:
             for network in (self.actor, self.critic):
                 at.hand_over(network.tables[copy], network.tables[self._last])
             self._last = copy
-        status = self._enter(*self._held[copy], command, reward, terminated, truncated)
+        self._refuse(self._enter(*self._held[copy], command, reward, terminated, truncated), reward)
+
+    def _refuse(self, status: int, reward: float) -> None:
+        """Say what was wrong with what the compiled code was given, if anything was."""
         if status == compiled.DONE:
             return
         if status == compiled.BAD_REWARD:

@@ -100,6 +100,16 @@ class Actions:
         # rounding to the space's type may step over a bound
         return np.clip((self._middle + self._reach * unit).astype(box.dtype), box.low, box.high)
 
+    def scales(self) -> tuple[Array, bool]:
+        """For compiled code: middle, reach, lower and upper bound of each entry, one row; whether it is float32."""
+        if isinstance(self.space, gym.spaces.Discrete):
+            return np.array([float(self._start)]), False
+        if isinstance(self.space, gym.spaces.MultiDiscrete):
+            return self.space.start.astype(np.float64).ravel(), False
+        box = cast(gym.spaces.Box, self.space)
+        rows = [np.broadcast_to(row, box.shape).ravel() for row in (self._middle, self._reach, box.low, box.high)]
+        return np.concatenate(rows).astype(np.float64), box.dtype == np.float32
+
     def about(self) -> dict[str, Any]:
         """What a checkpoint's description keeps."""
         if isinstance(self.space, gym.spaces.Discrete):

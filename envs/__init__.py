@@ -1,18 +1,21 @@
 """Worlds, each a gymnasium.Env, registered as ``threefactor/NAME-v0`` when this package is imported.
 
-Each is a supervised task too: its `draw` gives one trial, an `envs.sequences.Sequence`.
+The sequence worlds are supervised tasks too: their `draw` gives one trial, an `envs.sequences.Sequence`. The step of
+the others is a compiled kernel, see `envs.compiled`.
 """
 
 import gymnasium as gym
 
+from envs.cart_pole import CartPole
 from envs.delayed_cue import DelayedCue
 from envs.evidence_accumulation import EvidenceAccumulation
 from envs.pattern_generation import PatternGeneration
 from envs.sequence_tracking import SequenceTracking
 
-__all__ = ["DelayedCue", "EvidenceAccumulation", "PatternGeneration", "SequenceTracking"]
+__all__ = ["CartPole", "DelayedCue", "EvidenceAccumulation", "PatternGeneration", "SequenceTracking"]
 
 for _name, _module, _threshold in (
+    ("CartPole", "cart_pole", 475.0),
     ("DelayedCue", "delayed_cue", 0.9),
     ("EvidenceAccumulation", "evidence_accumulation", 0.86),
     ("PatternGeneration", "pattern_generation", -10.0),

@@ -12,16 +12,17 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs import DelayedCue, EvidenceAccumulation, PatternGeneration, SequenceTracking
+from envs import CartPole, DelayedCue, EvidenceAccumulation, PatternGeneration, SequenceTracking
 from envs.sequences import SequenceWorld
 
 EVIDENCE = {"n_cues": 3, "silence": 4.0, "cue": 6.0, "delay": 5.0, "recall": 4.0, "n_group": 2}
-WORLDS: dict[str, dict[str, Any]] = {
+SEQUENCES: dict[str, dict[str, Any]] = {
     "threefactor/DelayedCue-v0": {"delay": 3},
     "threefactor/EvidenceAccumulation-v0": EVIDENCE,
     "threefactor/PatternGeneration-v0": {"duration": 60.0, "n_in": 7, "n_out": 2, "task_seed": 3, "dt": 2.0},
     "threefactor/SequenceTracking-v0": {"duration": 60.0, "n_in": 9, "lag": 5, "dt": 0.5},
 }
+WORLDS = SEQUENCES | {"threefactor/CartPole-v0": {"length": 1.5, "limit": 20}}
 
 
 def rollout(env: gym.Env[Any, Any], seed: int, steps: int = 200) -> list[Any]:
@@ -59,7 +60,7 @@ def test_same_seed_same_rollout(name: str) -> None:
     assert repr(first) == repr(twin) != repr(other)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", SEQUENCES)
 def test_an_episode_plays_the_sequence_that_draw_gives(name: str) -> None:
     """Tick by tick, with target and mask beside it, in two episodes after one seed; then zeros, and a refusal."""
     world, rng = gym.make(name, **WORLDS[name]).unwrapped, np.random.default_rng(11)
@@ -77,7 +78,7 @@ def test_an_episode_plays_the_sequence_that_draw_gives(name: str) -> None:
             world.step(world.action_space.sample())
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", SEQUENCES)
 def test_what_is_handed_out_may_be_overwritten(name: str) -> None:
     """Neither the rest of the episode nor the rewards nor the next trial change."""
 
@@ -197,3 +198,47 @@ def test_arguments_out_of_range_are_refused(
     """The error says what was given and what is wanted."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         world(**arguments)
+
+
+@pytest.mark.parametrize("physics", [{}, {"gravity": 3.0, "length": 1.5, "force": 5.0}], ids=["usual", "other"])
+def test_cart_pole_is_gymnasiums(physics: dict[str, float]) -> None:
+    """From the same first state, the same observations, rewards and ends, with changed physics too."""
+    theirs, ours = gym.make("CartPole-v1").unwrapped, CartPole(**physics)
+    for name, value in physics.items():
+        setattr(theirs, {"force": "force_mag"}.get(name, name), value)
+    theirs.polemass_length = theirs.masspole * theirs.length  # type: ignore[attr-defined]
+    rng, ends = np.random.default_rng(0), 0
+    for episode in range(20):
+        theirs.reset(seed=episode)
+        ours.reset(seed=episode)
+        ours.world[:4] = theirs.state  # type: ignore[attr-defined]
+        for _ in range(200):
+            action = int(rng.integers(2))
+            shown, reward, terminated, _, _ = theirs.step(action)
+            seen, given, ended, _, _ = ours.step(action)
+            np.testing.assert_allclose(seen, shown, rtol=1e-6)
+            np.testing.assert_allclose(ours.world[:4], theirs.state, rtol=1e-12, atol=1e-14)  # type: ignore[attr-defined]
+            assert (given, ended) == (reward, terminated)
+            if terminated:
+                ends += 1
+                break
+    assert ends == 20
+
+
+def test_compiled_worlds_refuse_what_they_cannot_do() -> None:
+    """A step before a reset or after an end, an action of another shape or not finite, parameters out of range."""
+    env = CartPole(limit=3)
+    with pytest.raises(gym.error.ResetNeeded, match="call reset"):
+        env.step(0)
+    env.reset(seed=0)
+    before = env.world.copy()
+    for action in ([0, 1], np.nan):
+        with pytest.raises(ValueError, match="must be 1 finite numbers"):
+            env.step(action)
+    assert np.array_equal(env.world, before)
+    assert [env.step(t % 2)[3] for t in range(3)] == [False, False, True]
+    with pytest.raises(gym.error.ResetNeeded, match="call reset"):
+        env.step(0)
+    for wrong in ({"gravity": 0.0}, {"length": -1.0}, {"pole": np.inf}, {"limit": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            CartPole(**wrong)

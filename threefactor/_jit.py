@@ -20,6 +20,7 @@ import numba
 import numpy.typing as npt
 from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.cgutils import unpack_tuple
 from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
@@ -48,7 +49,7 @@ def _stamp(package: str) -> str:
     for folder in sorted({"threefactor", package}):
         for file in sorted((root / folder).glob("*.py")):
             source = file.read_bytes()
-            if b"_jit import kernel" in source or b"numba" in source:
+            if b"_jit import" in source or b"numba" in source:
                 digest.update(file.name.encode() + source)
     return digest.hexdigest()[:16]
 
@@ -111,13 +112,33 @@ def entry(function: F, *like: Any) -> F:
     """
     if not hasattr(function, "overloads"):  # numba is switched off
         return function
+    return _compiled(function, like).entry_point  # type: ignore[no-any-return]
+
+
+def address(function: Callable[..., Any], *like: Any) -> Any:
+    """Where the machine code of a kernel for arguments of these types starts; `call` takes it, in compiled code.
+
+    A kernel can so be handed to another that was compiled before it was written, and is not compiled into it.
+    """
+    if not hasattr(function, "overloads"):
+        return function
+    found = _compiled(function, like)
+    return found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+
+
+def _compiled(function: Any, like: tuple[Any, ...]) -> Any:
     kinds = (numba.typeof(argument) for argument in like)
     signature = tuple(
         Bare(kind.dtype) if HOLDS and isinstance(kind, types.Array) and (kind.ndim, kind.layout) == (1, "C") else kind
         for kind in kinds
     )
-    function.compile(signature)  # type: ignore[attr-defined]
-    return function.overloads[signature].entry_point  # type: ignore[no-any-return]
+    function.compile(signature)
+    return function.overloads[signature]
+
+
+def call(at: Any, answer: Any, *given: Any) -> Any:
+    """Call the kernel at an `address`. It must answer with the type of `answer` and take the very types of `given`."""
+    return at(*given)
 
 
 def window(flat: npt.NDArray[Any], start: int, stop: int) -> npt.NDArray[Any]:
@@ -142,6 +163,24 @@ def _address(typing_context: Any, flat: Any, start: Any) -> Any:
         return builder.gep(array.data, [arguments[1]])
 
     return types.CPointer(flat.dtype)(flat, types.intp), generate  # type: ignore[attr-defined]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call(typing_context: Any, at: Any, answer: Any, given: Any) -> Any:
+    kinds, result = tuple(given), types.unliteral(answer)  # type: ignore[attr-defined]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        convention = context.call_conv
+        pointer = builder.inttoptr(arguments[0], convention.get_function_type(result, kinds).as_pointer())
+        values = unpack_tuple(builder, arguments[2])
+        return convention.call_function(builder, pointer, result, kinds, values)[1]  # kernels do not raise
+
+    return result(at, answer, given), generate
+
+
+@overload(call)
+def _call_from_kernels(at, answer, *given):  # type: ignore[no-untyped-def]
+    return lambda at, answer, *given: _call(at, answer, given)
 
 
 @overload(window)

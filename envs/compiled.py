@@ -1,0 +1,69 @@
+"""Worlds whose step is a kernel: cheap one step at a time, and ready for loops that are compiled themselves."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from threefactor._jit import entry
+
+Floats = npt.NDArray[np.float64]
+
+
+class CompiledEnv(gym.Env[npt.NDArray[np.float32], Any]):
+    """What compiled worlds have in common.
+
+    A subclass names its `kernel`, ``(world, command, observation) -> (reward, terminated, truncated)``, which moves
+    `world` on and writes the observation; `begin` writes a first state and its observation.
+
+    Attributes
+    ----------
+    world : array, float64
+        State and parameters. Whoever changes a parameter in here changes the world at once.
+    command : array, float64, shape (entries of an action,)
+        The last action.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
+    kernel: ClassVar[Any]
+
+    def __init__(self, world: Floats, n_command: int, n_observation: int) -> None:
+        self.world, self.command, self._seen = world, np.zeros(n_command), np.zeros(n_observation)
+        self._enter = entry(type(self).kernel, world, self.command, self._seen)
+        self._over = True
+
+    def begin(self, rng: np.random.Generator, seen: Floats) -> None:
+        """Write the first state of an episode into `world`, and its observation into `seen`."""
+        raise NotImplementedError
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        self.begin(self.np_random, self._seen)
+        self._over = False
+        return self._seen.astype(np.float32), {}
+
+    def step(self, action: Any) -> tuple[npt.NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+        """Move on by one step.
+
+        Raises
+        ------
+        gymnasium.error.ResetNeeded
+            No episode is under way.
+        ValueError
+            An action of another shape, or not finite.
+        """
+        if self._over:
+            raise gym.error.ResetNeeded("the episode has ended or not begun; call reset() first.")
+        given = np.asarray(action, dtype=np.float64)
+        if given.size != self.command.size or not np.isfinite(given).all():
+            raise ValueError(f"action is {action!r}; it must be {self.command.size} finite numbers.")
+        self.command[:] = given.reshape(-1)
+        reward, terminated, truncated = self._enter(self.world, self.command, self._seen)
+        self._over = terminated or truncated
+        return self._seen.astype(np.float32), reward, terminated, truncated, {}
