@@ -9,6 +9,7 @@ from typing import Any, Self
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from threefactor import layout as at
 from threefactor import tick
@@ -69,6 +70,8 @@ class Buffer:
     @property
     def weights(self) -> dict[str, Array]:
         """Writable views [post, pre]: w_in, w_rec, w_out; in a stack w_in_1, w_rec_1 and so on above the first.
+
+        Those of sparse matrices are scipy's `csc_array`, whose `data` is the view.
 
         Ask anew after each tick: where a change of weights may wait until it is needed, it is carried out now, and a
         view taken earlier lags behind.
@@ -182,7 +185,8 @@ class Buffer:
         return {"state": self.state, "table": self.tables.reshape(-1)}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        self._lay_out(build(NetworkSettings, **saved["settings"]), masked=bool(saved["table"][at.MASKED]))
+        s, table = build(NetworkSettings, **saved["settings"]), saved["table"]
+        self._lay_out(s, bool(table[at.MASKED]), at.starts_in(s, table))
         self.put(saved)
 
     def put(self, arrays: Mapping[str, Array]) -> None:
@@ -194,10 +198,11 @@ class Buffer:
             They belong to a network of other settings or to another version's layout.
         """
         fresh = Buffer.__new__(Buffer)
-        fresh._lay_out(self.settings, masked=bool(self.table[at.MASKED]))
+        masked, starts = bool(self.table[at.MASKED]), at.starts_in(self.settings, self.table)
+        fresh._lay_out(self.settings, masked, starts)
         restore(fresh.state, arrays, "state")
         restore(fresh.tables.reshape(-1), arrays, "table")
-        planned = plan(self.settings, masked=bool(self.table[at.MASKED])).tables
+        planned = plan(self.settings, masked, starts).tables
         counters = at.counters(planned[0])
         if not np.array_equal(np.delete(fresh.tables, counters, axis=1), np.delete(planned, counters, axis=1)):
             raise CheckpointError(
@@ -222,18 +227,17 @@ class Buffer:
         arrays, about = load_checkpoint(path, "Network")
         network = cls.__new__(cls)
         with describing(path):
-            network._lay_out(build(NetworkSettings, **about["settings"]), masked=bool(about["masked"]))
-            network.put(arrays)
+            network.__setstate__({"settings": about["settings"], **arrays})
         return network
 
     @property
     def about(self) -> dict[str, Any]:
         """Description that goes into a checkpoint."""
-        return {"settings": msgspec.to_builtins(self.settings), "masked": bool(self.table[at.MASKED])}
+        return {"settings": msgspec.to_builtins(self.settings)}
 
-    def _lay_out(self, settings: NetworkSettings, masked: bool) -> None:
+    def _lay_out(self, settings: NetworkSettings, masked: bool, starts: at.Starts) -> None:
         self.settings = settings
-        self._layout = plan(settings, masked)
+        self._layout = plan(settings, masked, starts)
         self.tables = self._layout.tables
         self.table = self.tables[0]
         self.state = np.zeros(self._layout.size, dtype=settings.dtype)
@@ -265,7 +269,7 @@ class Buffer:
         block = range(len(self.settings.n_hidden))[layer]
         return self._view(block, field)[: self.settings.n_hidden[block]]
 
-    def _matrices(self, field: int) -> dict[str, Array]:
+    def _matrices(self, field: int) -> dict[str, Any]:
         """Views [post, pre] of a field over all blocks."""
         found = {}
         last = len(self.settings.n_hidden)
@@ -273,7 +277,13 @@ class Buffer:
             columns = int(number(self.table, block, at.N_PRE if block == last else at.N_POST))
             for name, shift in (("w_out", 0),) if block == last else (("w_in", 0), ("w_rec", 1)):
                 flat = self._view(block, field + shift)
-                if flat.size:
+                targets = self._view(block, at.TARGETS + shift) if field in (at.W, at.EBAR) else flat[:0]
+                if targets.size:
+                    starts = at.starts_of(self.table, block, shift)
+                    matrix = scipy.sparse.csc_array((flat, targets.astype(np.int64), starts), (columns, starts.size - 1))
+                    matrix.data = flat  # it took a copy
+                    found[_name(name, block)] = matrix
+                elif flat.size:
                     stored = flat.reshape(-1, columns)
                     found["w_out" if block == last else _name(name, block)] = stored if block == last else stored.T
         return found

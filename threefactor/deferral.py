@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from threefactor._jit import kernel
 from threefactor._lanes import LANES, WIDTH, load, lowest_bit, nonzero_bits, store
-from threefactor.arrays import Array
+from threefactor.arrays import Array, Ints
 
 HORIZON, SPAN = 64, 16  # powers of 2
 LOOK = HORIZON // 2  # ticks between two looks at a silent row
@@ -166,6 +166,13 @@ def list_rows(due: Array, pre: Array, age: Array, slot: int, everything: bool) -
 
 
 @kernel
+def ticks_to_next(base: int, waiting: int, slot: int) -> int:
+    """Ticks that the composite of this base covers: all that a row waits for, or those to the end of its span."""
+    present = (slot - 1) % SPAN + 1  # ticks in the present span
+    return SPAN - base % SPAN if base % SPAN != 0 and waiting > present else waiting
+
+
+@kernel
 def bring_up(
     x: Array, ebar: Array, eps_a: Array, sums: Array, age: Array, base_zbar: Array, due: Array,
     composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, recurrent: bool,
@@ -185,7 +192,6 @@ def bring_up(
     slot : int
         Place in the ring of the tick to come.
     """
-    present = (slot - 1) % SPAN + 1  # ticks in the present span
     kinds, more = composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
     n = x.shape[1]
     lif = n - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
@@ -194,9 +200,7 @@ def bring_up(
         waiting, zbar = int(age[i]), base_zbar[i]
         base = (slot - waiting) % HORIZON
         while waiting > 0:
-            ticks = waiting  # that the composite covers: all, or those up to the end of its span
-            if base % SPAN != 0 and waiting > present:
-                ticks = SPAN - base % SPAN
+            ticks = ticks_to_next(base, waiting, slot)
             kappa, decay, of_all, of_adaptive = kappa_powers[1], kappa_powers[ticks], kinds * base, more * base
             for j in range(lif):
                 trace = ebar[i, j]
@@ -227,6 +231,46 @@ def bring_up(
         if recurrent:
             x[i, i] = 0
         age[i] = 0
+
+
+@kernel
+def bring_sparse_up(
+    x: Array, ebar: Array, eps_a: Array, targets: Array, starts: Ints, age: Array, base_zbar: Array, due: Array,
+    composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, lif: int,
+) -> None:  # fmt: skip
+    """As `bring_up`, for the entries of a sparse matrix, row by row; entry k leads to neuron `targets[k]`."""
+    kinds, more = composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
+    for listed in range(int(due[age.size])):
+        i = int(due[listed])
+        waiting, zbar = int(age[i]), base_zbar[i]
+        base = (slot - waiting) % HORIZON
+        while waiting > 0:
+            ticks = ticks_to_next(base, waiting, slot)
+            kappa, decay, of_all, of_adaptive = kappa_powers[1], kappa_powers[ticks], kinds * base, more * base
+            for k in range(starts[i], starts[i + 1]):
+                j, trace = int(targets[k]), ebar[k]
+                change = kappa * composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
+                trace = decay * trace + zbar * composites[of_all + P, j]
+                if j >= lif:
+                    a, m = eps_a[k], j - lif
+                    change += a * adaptive[of_adaptive + D_A, m]
+                    trace += a * adaptive[of_adaptive + E_A, m]
+                    eps_a[k] = adaptive[of_adaptive + A, m] * a + zbar * adaptive[of_adaptive + B, m]
+                x[k] += change
+                ebar[k] = trace
+            zbar = alpha_powers[ticks] * zbar
+            waiting -= ticks
+            base = (base + ticks) % HORIZON
+        age[i] = 0
+
+
+@kernel
+def gather_sparse(current: Array, w: Array, targets: Array, starts: Ints, pre: Array, due: Array) -> None:
+    """As `gather_listed`, for a sparse matrix."""
+    for listed in range(int(due[starts.size - 1])):
+        i = int(due[listed])
+        for k in range(starts[i], starts[i + 1]):
+            current[int(targets[k])] += pre[i] * w[k]
 
 
 @kernel

@@ -11,8 +11,8 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import bring_up, gather_listed, list_rows, restart
-from threefactor.layout import matrix, number, vector
+from threefactor.deferral import bring_sparse_up, bring_up, gather_listed, gather_sparse, list_rows, restart
+from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.readouts import integrate_readout, softmax
 from threefactor.regularisers import rate_signal
@@ -48,6 +48,16 @@ def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: b
     due, age = vector(state, table, block, at.DUE + rec), vector(state, table, block, at.AGE + rec)
     pre = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
     list_rows(due, pre, age, table[at.SLOT], everything)
+    if has(table, block, at.TARGETS + rec):
+        bring_sparse_up(
+            vector(state, table, block, at.W + rec), vector(state, table, block, at.EBAR + rec),
+            vector(state, table, block, at.EPS_A + rec), vector(state, table, block, at.TARGETS + rec),
+            starts_of(table, block, rec), age, vector(state, table, block, at.BASE_ZBAR + rec), due,
+            matrix(state, table, block, at.COMPOSITES, n), matrix(state, table, block, at.COMPOSITES_A, adaptive),
+            vector(state, table, block, at.KAPPA_POWERS), vector(state, table, block, at.ALPHA_POWERS),
+            table[at.SLOT], n - number(table, block, at.N_ADAPTIVE),
+        )  # fmt: skip
+        return
     learnt = at.W if table[at.DEFERS] == at.WEIGHTS else at.TAG
     bring_up(
         matrix(state, table, block, learnt + rec, n), matrix(state, table, block, at.EBAR + rec, n),
@@ -82,7 +92,12 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
         w, source = matrix(state, table, block, at.W + rec, n), z_prev if rec else pre
         if deferred:
             bring_rows_up(state, table, block, rec, False)
-            gather_listed(current, w, source, vector(state, table, block, at.DUE + rec))
+        due = vector(state, table, block, at.DUE + rec)
+        if has(table, block, at.TARGETS + rec):
+            targets, starts = vector(state, table, block, at.TARGETS + rec), starts_of(table, block, rec)
+            gather_sparse(current, vector(state, table, block, at.W + rec), targets, starts, source, due)
+        elif deferred:
+            gather_listed(current, w, source, due)
         else:
             gather(current, w, source)
     scale[0] = zeta

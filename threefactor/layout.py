@@ -9,6 +9,9 @@ one stroke. `table` holds the switches and, for each block, the first and last p
 layer l; the last block is the readout. Where copies share the weights, each has a table of its own: behind what lasts
 follow the fast state, traces and tags of the second copy, the third and so on.
 
+A sparse matrix keeps the entries that exist, row by row, and in TARGETS the neuron that each leads to; where the rows
+start stands behind the blocks in `table`.
+
 Matrices of hidden layers are stored (pre, post), so that the weights and traces that a presynaptic spike touches are
 neighbours in memory; matrices onto the readout (post, pre), because readouts are few. The public arrays of `Network`
 are [post, pre] throughout.
@@ -17,6 +20,7 @@ are [post, pre] throughout.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +45,8 @@ from threefactor.surrogates import SURROGATES
 (
     N_LAYERS, N_OUT, BIAS, RECURRENT, SURROGATE, AREA, EXACT_RESET, NORMALISE, SOFTMAX, FEEDBACK, DIRECT, FROZEN,
     OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, SLOT, WAITING, FAST, TRACES, TAGS,
-    TAGS_END, DEFERS, N_SWITCHES,
-) = range(26)  # fmt: skip
+    TAGS_END, DEFERS, SPARSE, N_SWITCHES,
+) = range(27)  # fmt: skip
 SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
 NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weights under LEARN, tags under TAG
 
@@ -56,11 +60,15 @@ NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weig
     TAG, TAG_REC, B_TAG, REG, REG_REC, B_REG,
     W, W_REC, B, M, M_REC, B_M, S, S_REC, B_S, MASK, MASK_REC, FILTER, RHO,
     COMPOSITES, COMPOSITES_A, AGE, AGE_REC, BASE_ZBAR, BASE_ZBAR_REC, DUE, DUE_REC, KAPPA_POWERS, ALPHA_POWERS,
-    N_FIELDS,
-) = range(59)  # fmt: skip
+    TARGETS, TARGETS_REC, N_FIELDS,
+) = range(61)  # fmt: skip
 # ... followed by the block's own integers
-N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B = range(2 * N_FIELDS, 2 * N_FIELDS + 6)
-BLOCK = 2 * N_FIELDS + 6
+N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B, STARTS, STARTS_REC, N_NUMBERS = range(
+    2 * N_FIELDS, 2 * N_FIELDS + 9
+)
+BLOCK = N_NUMBERS
+
+Starts = Mapping[tuple[int, int], Ints]  # of sparse matrices, by block and 1 for recurrent: where each row starts, ends
 
 ALIGN = LANES  # entries: rows of fields start on cache lines
 
@@ -96,6 +104,13 @@ def has(table: Ints, block: int, field: int) -> bool:
     """Whether the network has this field."""
     at = N_SWITCHES + block * BLOCK + 2 * field
     return table[at + 1] > table[at]  # type: ignore[no-any-return]
+
+
+@kernel
+def starts_of(table: Ints, block: int, rec: int) -> Ints:
+    """Where each row of a sparse matrix starts among its entries, and behind them where the last one ends."""
+    at, rows = number(table, block, STARTS + rec), number(table, block, N_POST if rec else N_PRE)
+    return window(table, at, at + rows + 1)
 
 
 @dataclass(frozen=True)
@@ -145,7 +160,7 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
     return WEIGHTS if plain and unbounded and unclipped else NOTHING
 
 
-def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, int]]]:
+def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[tuple[int, int, int]]]:
     """For each region the (block, field, size) that a network of these settings needs."""
     bias, out = int(s.bias), s.n_out
     intentional, tags = s.optimiser == "intentional", not s.freeze_hidden
@@ -166,20 +181,22 @@ def _fields(s: NetworkSettings, masked: bool) -> dict[str, list[tuple[int, int, 
         fast += [(block, ZBAR_REC, n)] if s.recurrent else []
         n_alif = s.n_adaptive[block] if s.n_adaptive else 0
         for rec, rows in ((0, n_pre), (1, n)) if s.recurrent else ((0, n_pre),):
-            square = rows * n
+            sparse = (block, rec) in starts
+            square = int(starts[block, rec][-1]) if sparse else rows * n
             if defers:
                 traces += [(block, AGE + rec, rows), (block, BASE_ZBAR + rec, rows), (block, DUE + rec, rows + 1)]
             lasting.append((block, W + rec, square))
             if tags:
                 traces.append((block, EBAR + rec, square))
-                traces += [(block, EPS_A + rec, rows * n_alif)]
+                traces += [(block, EPS_A + rec, (square if sparse else rows * n_alif) if n_alif else 0)]
                 traces += [(block, EPS_V + rec, square)] if s.exact_reset else []
                 traces += [(block, RATE_TRACE + rec, square)] if averaged else []
-                tag.append((block, TAG + rec, square))
+                tag += [] if sparse else [(block, TAG + rec, square)]
                 tag += [(block, REG + rec, square)] if regularised else []
                 lasting += [(block, M + rec, square)] if moments else []
                 lasting += [(block, S + rec, square)] if moments else []
             lasting += [(block, MASK + rec, square)] if masked else []
+            lasting += [(block, TARGETS + rec, square)] if sparse else []
         lasting += [(block, FILTER, 3), (block, RHO, n)]
         if defers:
             traces.append((block, COMPOSITES, (3 + averaged) * HORIZON * n))
@@ -207,13 +224,44 @@ def _alias(table: Ints, field: int, other: int) -> None:
     table[field : field + 2] = table[other : other + 2]
 
 
-def plan(s: NetworkSettings, masked: bool = False) -> Layout:
-    """Lay out the buffer of a network."""
-    n_layers = len(s.n_hidden)
-    table = np.zeros(N_SWITCHES + (n_layers + 1) * BLOCK, dtype=np.int64)
+def place_of_starts(s: NetworkSettings, names: Collection[tuple[int, int]]) -> dict[tuple[int, int], slice]:
+    """Where in a table the rows' starts of these sparse matrices stand."""
+    found, place = {}, N_SWITCHES + (len(s.n_hidden) + 1) * BLOCK
+    for block, rec in sorted(names):
+        rows = s.n_hidden[block] if rec else (s.n_in, *s.n_hidden)[block] + int(s.bias)
+        found[block, rec] = slice(place, place + rows + 1)
+        place += rows + 1
+    return found
+
+
+def starts_in(s: NetworkSettings, table: Ints) -> dict[tuple[int, int], Ints]:
+    """What a table says of where the rows of sparse matrices start."""
+    names = [
+        (block, rec) for block in range(len(s.n_hidden)) for rec in range(2)
+        if table[N_SWITCHES + block * BLOCK + STARTS + rec]
+    ]  # fmt: skip
+    return {name: table[room] for name, room in place_of_starts(s, names).items()}
+
+
+def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None) -> Layout:
+    """Lay out the buffer of a network.
+
+    Raises
+    ------
+    ValueError
+        Sparse matrices in a network whose weights cannot wait.
+    """
+    starts = starts or {}
+    if starts and _defers(s, masked) != WEIGHTS:
+        raise ValueError(
+            "sparse masks need plain descent at each tick: optimiser 'sgd', no regularisers, bounds, clipping or weight "
+            "decay, no exact_reset, no freeze_hidden, one copy, no dense masks beside them."
+        )
+    n_layers, rooms = len(s.n_hidden), place_of_starts(s, starts)
+    table = np.zeros(N_SWITCHES + (n_layers + 1) * BLOCK + sum(map(len, starts.values())), dtype=np.int64)
     place = math.ceil(N_PARAMETERS / ALIGN) * ALIGN
     regions = {}
-    for name, fields in _fields(s, masked).items():
+    for name, fields in _fields(s, masked, starts).items():
         start = place
         for block, field, size in fields:
             at = N_SWITCHES + block * BLOCK + 2 * field
@@ -221,6 +269,9 @@ def plan(s: NetworkSettings, masked: bool = False) -> Layout:
             place += math.ceil(size / ALIGN) * ALIGN
         regions[name] = Region(start, place)
 
+    for (block, rec), room in rooms.items():
+        table[N_SWITCHES + block * BLOCK + STARTS + rec] = room.start
+        table[room] = starts[block, rec]
     sizes = (s.n_in, *s.n_hidden, s.n_out)
     for block in range(n_layers + 1):
         at = N_SWITCHES + block * BLOCK
@@ -240,7 +291,7 @@ def plan(s: NetworkSettings, masked: bool = False) -> Layout:
         REGULARISED: bool(s.rate_strength or s.spike_l1 or s.voltage_l2), RATE_PER_SEQUENCE: math.isinf(s.rate_tau),
         MASKED: masked, FAST: regions["fast"].start, TRACES: regions["traces"].start, TAGS: regions["tags"].start,
         TAGS_END: regions["tags"].stop,
-        DEFERS: _defers(s, masked),
+        DEFERS: _defers(s, masked), SPARSE: bool(starts),
     }  # fmt: skip
     for place_, value in switches.items():
         table[place_] = int(value)

@@ -7,7 +7,7 @@ Lillicrap, Tweed 2017, Neural Comput. 29:578, and Nokland 2016, arXiv:1609.01596
 from __future__ import annotations
 
 from threefactor._jit import kernel
-from threefactor.arrays import Array
+from threefactor.arrays import Array, Ints
 
 
 @kernel
@@ -34,4 +34,17 @@ def from_above(signal: Array, w: Array, psi_bar: Array, signal_above: Array, sca
         total = scale - scale
         for j in range(psi_bar.size):
             total += w[i, j] * psi_bar[j] * signal_above[j]
+        signal[i] = scale * total
+
+
+@kernel
+def from_above_sparse(
+    signal: Array, w: Array, targets: Array, starts: Ints, psi_bar: Array, signal_above: Array, scale: float
+) -> None:
+    """As `from_above`, for a sparse matrix, whose entry k leads to neuron `targets[k]`."""
+    for i in range(signal.size):
+        total = scale - scale
+        for k in range(starts[i], starts[i + 1]):
+            j = int(targets[k])
+            total += w[k] * psi_bar[j] * signal_above[j]
         signal[i] = scale * total

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 
 from threefactor import layout as at
 from threefactor import tick
@@ -14,6 +15,7 @@ from threefactor.arrays import Array
 from threefactor.buffer import Buffer
 from threefactor.initialisers import draw_weights
 from threefactor.settings import NetworkSettings, build
+from threefactor.sparse import compressed
 from threefactor.tick import FORWARD, LEARN, LEARN_FORWARD, TAG
 
 REAL = "fiub"  # kinds of numbers that a network takes
@@ -33,6 +35,8 @@ class Network(Buffer):
         Number of readouts.
     masks : mapping, optional
         Connectivity: arrays of 0 and 1 by the names of `weights`, shaped like them. A missing name is fully connected.
+        Of a matrix whose mask is a sparse array of scipy only the entries that the mask names are kept, and a tick
+        costs what the spikes reach; it takes plain descent, and `learn`, not `tag`.
     **settings
         Any other field of `NetworkSettings`.
 
@@ -68,7 +72,7 @@ class Network(Buffer):
         n_hidden: int | Sequence[int],
         n_out: int,
         *,
-        masks: Mapping[str, npt.ArrayLike] | None = None,
+        masks: Mapping[str, Any] | None = None,
         n_adaptive: int | Sequence[int] = (),
         **settings: Any,
     ) -> None:
@@ -76,11 +80,17 @@ class Network(Buffer):
             return [int(n)] if isinstance(n, int | np.integer) else [int(m) for m in n]
 
         sizes = {"n_in": n_in, "n_hidden": each(n_hidden), "n_out": n_out, "n_adaptive": each(n_adaptive)}
-        self._lay_out(build(NetworkSettings, **sizes, **settings), masked=bool(masks))
-        if masks:
-            self._set_masks(masks)
+        sparse = {name: mask for name, mask in (masks or {}).items() if scipy.sparse.issparse(mask)}
+        dense = {name: mask for name, mask in (masks or {}).items() if name not in sparse}
+        s = build(NetworkSettings, **sizes, **settings)
+        columns = compressed(s, sparse)
+        self._lay_out(s, masked=bool(dense), starts={key: column.indptr for key, column in columns.items()})
+        for (block, rec), column in columns.items():
+            self._view(block, at.TARGETS + rec)[:] = column.indices
+        if dense:
+            self._set_masks(dense)
         draw_weights(self.weights, self.feedback, self.settings)
-        if masks:
+        if dense:
             for name, weight in self.weights.items():
                 weight *= self.masks[name]
         for table in self.tables:
@@ -204,3 +214,5 @@ class Network(Buffer):
             raise ValueError(f"error holds a value that is not finite: {error}; nothing was learnt.")
         if status == tick.NOTHING_PENDING:
             raise RuntimeError("this tick was already learnt from, or none was taken; call step first.")
+        if status == tick.NO_TAGS:
+            raise RuntimeError("a sparse network keeps no tags; call learn.")

@@ -17,15 +17,15 @@ from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, carry_adaptation, carry_on
 from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, start_rows
-from threefactor.layout import has, matrix, number, vector
-from threefactor.learning_signals import broadcast, from_above
+from threefactor.layout import has, matrix, number, starts_of, vector
+from threefactor.learning_signals import broadcast, from_above, from_above_sparse
 from threefactor.optimisers import INTENTIONAL
 from threefactor.regularisers import gather_sequence, sequence_signal
 from threefactor.traces import keep_connected, tag_outputs, tag_traces
 from threefactor.updates import measure, update
 
 FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE, SKIP, LEARN_FORWARD = range(9)  # commands
-DONE, BAD_INPUT, BAD_ERROR, NOTHING_PENDING = range(4)  # answers; unless DONE nothing was changed
+DONE, BAD_INPUT, BAD_ERROR, NOTHING_PENDING, NO_TAGS = range(5)  # answers; unless DONE nothing was changed
 
 
 # --- credit ----------------------------------------------------------------------------------------------------------
@@ -49,8 +49,14 @@ def spread_error(state: Array, table: Ints) -> None:
                 bring_rows_up(state, table, above, 0, True)
                 start_rows(state, table, above, 0)
             psi_bar, signal_above = vector(state, table, above, at.PSI_BAR), vector(state, table, above, at.SIGNAL)
-            w, scale = matrix(state, table, above, at.W, psi_bar.size), vector(state, table, above, at.SCALE)[0]
-            from_above(signal, w, psi_bar, signal_above, scale)
+            scale = vector(state, table, above, at.SCALE)[0]
+            if has(table, above, at.TARGETS):
+                entries, targets = vector(state, table, above, at.W), vector(state, table, above, at.TARGETS)
+                starts = starts_of(table, above, 0)
+                from_above_sparse(signal, entries, targets, starts, psi_bar, signal_above, scale)
+            else:
+                w = matrix(state, table, above, at.W, psi_bar.size)
+                from_above(signal, w, psi_bar, signal_above, scale)
 
 
 @kernel
@@ -214,7 +220,8 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
     Returns
     -------
     int
-        DONE; or BAD_INPUT, BAD_ERROR (wrong size, not finite), NOTHING_PENDING, and then nothing was changed.
+        DONE; or BAD_INPUT, BAD_ERROR (wrong size, not finite), NOTHING_PENDING, NO_TAGS (a sparse network), and then
+        nothing was changed.
     """
     # each stage is called from one place: the compiler copies it into every place that calls it
     last, one = table[at.N_LAYERS], state.dtype.type(1)
@@ -227,6 +234,8 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
         return BAD_ERROR
     if assigns and not table[at.PENDING]:
         return NOTHING_PENDING
+    if command == TAG and table[at.SPARSE]:
+        return NO_TAGS
     if steps:
         take(state, vector(state, table, 0, at.INPUT), x)
     if assigns:
