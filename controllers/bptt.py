@@ -155,6 +155,8 @@ class BPTT:
                 "BPTT takes networks without normalise_current, freeze_hidden, voltage_l2 and running homeostasis; "
                 "build the network without them (rate_tau=inf is possible)."
             )
+        if network.table[at.SPARSE]:
+            raise ValueError("BPTT takes no sparse networks; give the masks as arrays.")
         if window is not None and window < 1:
             raise ValueError(f"window is {window}; give at least one tick, or None for whole sequences.")
         self.network, self.window = network, window

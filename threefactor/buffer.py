@@ -280,7 +280,9 @@ class Buffer:
                 targets = self._view(block, at.TARGETS + shift) if field in (at.W, at.EBAR) else flat[:0]
                 if targets.size:
                     starts = at.starts_of(self.table, block, shift)
-                    matrix = scipy.sparse.csc_array((flat, targets.astype(np.int64), starts), (columns, starts.size - 1))
+                    matrix = scipy.sparse.csc_array(
+                        (flat, targets.astype(np.int64), starts), (columns, starts.size - 1)
+                    )
                     matrix.data = flat  # it took a copy
                     found[_name(name, block)] = matrix
                 elif flat.size:

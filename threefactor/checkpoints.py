@@ -95,7 +95,7 @@ def describing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn what a description that does not fit raises into a CheckpointError."""
     try:
         yield
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path} does not describe what this version can load: {error!r}.") from None

@@ -254,8 +254,8 @@ def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None)
     starts = starts or {}
     if starts and _defers(s, masked) != WEIGHTS:
         raise ValueError(
-            "sparse masks need plain descent at each tick: optimiser 'sgd', no regularisers, bounds, clipping or weight "
-            "decay, no exact_reset, no freeze_hidden, one copy, no dense masks beside them."
+            "sparse masks need plain descent at each tick: optimiser 'sgd', no regularisers, bounds, clipping, weight "
+            "decay, exact_reset or freeze_hidden, one copy, no dense masks beside them."
         )
     n_layers, rooms = len(s.n_hidden), place_of_starts(s, starts)
     table = np.zeros(N_SWITCHES + (n_layers + 1) * BLOCK + sum(map(len, starts.values())), dtype=np.int64)

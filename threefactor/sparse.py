@@ -38,11 +38,11 @@ def compressed(s: NetworkSettings, masks: Mapping[str, Any]) -> dict[tuple[int, 
         key, shape = sizes[name]
         if mask.shape != shape:
             raise ValueError(f"sparse mask {name!r} has shape {mask.shape}; it must be {shape}.")
-        columns = scipy.sparse.csc_array(mask, copy=True)
-        columns.sum_duplicates()
-        columns.eliminate_zeros()
-        if not (columns.data == 1).all():
+        if not np.isin(scipy.sparse.coo_array(mask).data, (0, 1)).all():
             raise ValueError(f"sparse mask {name!r} must hold ones alone; it names entries, not weights.")
+        columns = scipy.sparse.csc_array(mask, dtype=np.int64, copy=True)
+        columns.sum_duplicates()  # what is named twice is one entry
+        columns.eliminate_zeros()
         if key[1] and columns.diagonal().any():
             raise ValueError(f"sparse mask {name!r} connects neurons to themselves; clear its diagonal.")
         if columns.nnz == 0:
