@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium as gym
@@ -104,6 +105,22 @@ def test_what_cannot_be_compiled_is_refused() -> None:
             CompiledLoop(agent, env, 0)
     with pytest.raises(ValueError, match="on_step is given"):
         next(CompiledLoop(agent, CartPole(), 0).run(10, lambda: True))
+
+
+def test_seeds_side_by_side_in_threads() -> None:
+    """The interpreter is let go of: four seeds in two threads at once give what they give one by one."""
+
+    def train(seed: int) -> tuple[list[Any], dict[str, Any]]:
+        env = CartPole()
+        agent = ActorCritic.for_env(env, seed, n_hidden=16)
+        return list(CompiledLoop(agent, env, seed).run(2000)), snapshot(agent)
+
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(train, range(4)))
+    for seed, (episodes, kept) in enumerate(together):
+        alone, expected = train(seed)
+        assert episodes == alone
+        assert_same(kept, expected)
 
 
 @kernel
