@@ -128,7 +128,9 @@ def main(quick: Annotated[bool, typer.Option("--quick", help="Small networks, to
     for n in sizes[:-1]:
         jobs.append(("inputs", "dense", n, lambda n=n: measure(dense(100, n), ticks)))
     for scale in (0.3, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0):
-        jobs.append(("activity", "dense", scale, lambda scale=scale: measure(dense(min(most, 1000), 100, scale), ticks)))
+        jobs.append(
+            ("activity", "dense", scale, lambda scale=scale: measure(dense(min(most, 1000), 100, scale), ticks))
+        )
     for layers in range(1, 9):
         jobs.append(("layers", "dense", layers, lambda k=layers: measure(dense([100] * k, recurrent=False), ticks)))
     gc.disable()

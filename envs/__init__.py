@@ -10,15 +10,17 @@ from envs.cart_pole import CartPole
 from envs.delayed_cue import DelayedCue
 from envs.evidence_accumulation import EvidenceAccumulation
 from envs.pattern_generation import PatternGeneration
+from envs.quadrotor import Quadrotor
 from envs.sequence_tracking import SequenceTracking
 
-__all__ = ["CartPole", "DelayedCue", "EvidenceAccumulation", "PatternGeneration", "SequenceTracking"]
+__all__ = ["CartPole", "DelayedCue", "EvidenceAccumulation", "PatternGeneration", "Quadrotor", "SequenceTracking"]
 
 for _name, _module, _threshold in (
     ("CartPole", "cart_pole", 475.0),
     ("DelayedCue", "delayed_cue", 0.9),
     ("EvidenceAccumulation", "evidence_accumulation", 0.86),
     ("PatternGeneration", "pattern_generation", -10.0),
+    ("Quadrotor", "quadrotor", 400.0),
     ("SequenceTracking", "sequence_tracking", -30.0),
 ):
     gym.register(f"threefactor/{_name}-v0", entry_point=f"envs.{_module}:{_name}", reward_threshold=_threshold)

@@ -47,6 +47,14 @@ SUMMED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+# cases driven by a TD error
+TD: dict[str, dict[str, Any]] = {
+    "recurrent": {}, "feed_forward": {"recurrent": False}, "adaptive_feedback": {"bias": True, "feedback": "adaptive"},
+    "stack": {"n_hidden": (20, 12)}, "no_membrane": {"tau_m": 0.01}, "long_tags": {"tag_decay": 0.99},
+    "stack_direct": {"n_hidden": (20, 12), "feedback": "random", "credit": "direct"}, "slow_trace": {"tau_trace": 300.0},
+}  # fmt: skip
+
+
 def build(dense: bool = False, **settings: Any) -> Network:
     """A network of one of the cases, that defers or not."""
     masks = {"w_out": np.ones((N_OUT, np.atleast_1d({**BASE, **settings}["n_hidden"])[-1] + settings.get("bias", 0)))}
@@ -132,17 +140,61 @@ def test_waiting_rows_reach_the_dense_sums(name: str) -> None:
     assert np.abs(network.w_in - start).max() > 1e-4
 
 
+@pytest.mark.parametrize("order", ["update_after_tag", "update_before_tag", "now_and_then"])
+@pytest.mark.parametrize("name", TD)
+def test_waiting_rows_reach_the_dense_tags(name: str, order: str) -> None:
+    """Tags, traces and weights under a TD error that comes before or after the tick's tag, or at some ticks alone."""
+    settings = {"tag_decay": 0.8, "learning_rate": 3e-4, **TD[name]}
+    network, dense, nudged = build(**settings), *(build(dense=True, **settings) for _ in range(2))
+    assert network.table[at.DEFERS] == at.TD
+    nudged.w_in[:] *= 1 + np.finfo(np.float64).eps
+    start, rng, spikes = network.w_in.copy(), np.random.default_rng(1), 0.0
+    for t, x, error in inputs(1500):
+        third, chance = rng.normal(), rng.random()
+        for each in (network, dense, nudged):
+            each.step(x)
+            if order == "update_before_tag" or chance < 0.1:
+                each.update(third)
+            if order != "now_and_then" or chance < 0.6:
+                each.tag(error)
+            if order == "update_after_tag" or chance > 0.8:
+                each.update(third)
+            if order == "now_and_then" and chance > 0.97:
+                each.clear()
+        spikes += dense.spikes().mean()
+        if t in (700, 1234, 1499):
+            for matrix, tags in dense.tags.items():
+                worst = np.abs(network.tags[matrix] - tags).max() / max(np.abs(tags).max(), 1e-3)
+                assert worst <= 1e-11 + 1e3 * deviation(nudged, dense)
+            assert deviation(network, dense) <= max(1e-12, 10 * deviation(nudged, dense)) < 1e-8
+    assert 0.01 < spikes / 1500 < 0.6
+    assert np.abs(network.w_in - start).max() > 1e-4
+
+
+@pytest.mark.parametrize("tag_decay", [0.0, 0.8], ids=["learn", "td"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
-def test_ten_thousand_ticks(dtype: str, tolerance: float) -> None:
+def test_ten_thousand_ticks(dtype: str, tolerance: float, tag_decay: float) -> None:
     """Errors do not build up: 10,000 ticks without a look."""
-    network, dense = (build(dense=dense, dtype=dtype, learning_rate=3e-4) for dense in (False, True))
+    network, dense = (
+        build(dense=dense, dtype=dtype, learning_rate=3e-4 * (1 - tag_decay), tag_decay=tag_decay)
+        for dense in (False, True)
+    )
     for _, x, error in inputs(10_000):
-        learn(network, x, error)
-        learn(dense, x, error)
-    assert deviation(network, dense) <= tolerance
+        for each in (network, dense):
+            each.step(x)
+            if tag_decay:
+                each.tag(error)
+                each.update(1.0)
+            else:
+                each.learn(error)
+    for name, w in dense.weights.items():
+        assert np.abs(network.weights[name] - w).max() <= tolerance * max(1.0, np.abs(w).max())
+    assert deviation(network, dense) <= 2 * tolerance
 
 
-@pytest.mark.parametrize("settings", [{}, {"tag_decay": 1.0, "n_adaptive": 8}], ids=["weights", "sums"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"tag_decay": 1.0, "n_adaptive": 8}, {"tag_decay": 0.7}], ids=["weights", "sums", "td"]
+)
 def test_every_other_way_to_use_it(settings: dict[str, Any]) -> None:
     """Ticks without learning, resets, tags, updates and looks in between, in random order."""
     network, dense = build(**settings), build(dense=True, **settings)

@@ -22,7 +22,10 @@ SEQUENCES: dict[str, dict[str, Any]] = {
     "threefactor/PatternGeneration-v0": {"duration": 60.0, "n_in": 7, "n_out": 2, "task_seed": 3, "dt": 2.0},
     "threefactor/SequenceTracking-v0": {"duration": 60.0, "n_in": 9, "lag": 5, "dt": 0.5},
 }
-WORLDS = SEQUENCES | {"threefactor/CartPole-v0": {"length": 1.5, "limit": 20}}
+WORLDS = SEQUENCES | {
+    "threefactor/CartPole-v0": {"length": 1.5, "limit": 20},
+    "threefactor/Quadrotor-v0": {"radius": 0.3, "limit": 20},
+}
 
 
 def rollout(env: gym.Env[Any, Any], seed: int, steps: int = 200) -> list[Any]:

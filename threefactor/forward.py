@@ -11,7 +11,17 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import bring_sparse_up, bring_up, gather_listed, gather_sparse, list_rows, restart
+from threefactor.deferral import (
+    HORIZON,
+    bring_sparse_up,
+    bring_tags_up,
+    bring_up,
+    gather_listed,
+    gather_sparse,
+    list_rows,
+    open_base,
+    restart,
+)
 from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.readouts import integrate_readout, softmax
@@ -56,6 +66,15 @@ def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: b
             matrix(state, table, block, at.COMPOSITES, n), matrix(state, table, block, at.COMPOSITES_A, adaptive),
             vector(state, table, block, at.KAPPA_POWERS), vector(state, table, block, at.ALPHA_POWERS),
             table[at.SLOT], n - number(table, block, at.N_ADAPTIVE),
+        )  # fmt: skip
+        return
+    if table[at.DEFERS] == at.TD:
+        bring_tags_up(
+            matrix(state, table, block, at.W + rec, n), matrix(state, table, block, at.TAG + rec, n),
+            matrix(state, table, block, at.EBAR + rec, n), age, vector(state, table, block, at.BASE_ZBAR + rec), due,
+            matrix(state, table, block, at.COMPOSITES, n), matrix(state, table, block, at.TD_NUMBERS, HORIZON),
+            vector(state, table, block, at.KAPPA_POWERS), vector(state, table, block, at.ALPHA_POWERS),
+            table[at.SLOT], rec == 1, table[at.PENDING] == 1,
         )  # fmt: skip
         return
     learnt = at.W if table[at.DEFERS] == at.WEIGHTS else at.TAG
@@ -118,6 +137,9 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
         for rec in range(1 + table[at.RECURRENT]):
             zbar, due = vector(state, table, block, at.ZBAR + rec), vector(state, table, block, at.DUE + rec)
             restart(vector(state, table, block, at.BASE_ZBAR + rec), zbar, due)
+        if table[at.DEFERS] == at.TD:
+            numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
+            open_base(matrix(state, table, block, at.COMPOSITES, n), numbers, table[at.SLOT])
     low_pass(vector(state, table, block, at.ZBAR_OUT), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
     trace_filter = vector(state, table, block, at.FILTER)
     low_pass(vector(state, table, block, at.PSI_BAR), psi, trace_filter[0], trace_filter[2])

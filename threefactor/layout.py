@@ -28,7 +28,7 @@ import numpy as np
 from threefactor._jit import grid, kernel, window
 from threefactor._lanes import LANES
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON
+from threefactor.deferral import HORIZON, TD_KINDS
 from threefactor.settings import NetworkSettings
 from threefactor.surrogates import SURROGATES
 
@@ -48,7 +48,9 @@ from threefactor.surrogates import SURROGATES
     TAGS_END, DEFERS, SPARSE, N_SWITCHES,
 ) = range(27)  # fmt: skip
 SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
-NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weights under LEARN, tags under TAG
+# what may wait, see `deferral`: nothing, weights under LEARN, sums of gradients under TAG, weights and tags under TAG
+# and UPDATE
+NOTHING, WEIGHTS, SUMS, TD = 0, 1, 2, 3
 
 # --- fields of a block: places in its part of `table`, two integers each -------------------------------------------
 # NAME, NAME_REC and, where there is one, B_NAME follow each other: they belong to the connection from below, the
@@ -60,8 +62,8 @@ NOTHING, WEIGHTS, SUMS = 0, 1, 2  # what may wait, see `deferral`: nothing, weig
     TAG, TAG_REC, B_TAG, REG, REG_REC, B_REG,
     W, W_REC, B, M, M_REC, B_M, S, S_REC, B_S, MASK, MASK_REC, FILTER, RHO,
     COMPOSITES, COMPOSITES_A, AGE, AGE_REC, BASE_ZBAR, BASE_ZBAR_REC, DUE, DUE_REC, KAPPA_POWERS, ALPHA_POWERS,
-    TARGETS, TARGETS_REC, N_FIELDS,
-) = range(61)  # fmt: skip
+    TARGETS, TARGETS_REC, TD_NUMBERS, N_FIELDS,
+) = range(62)  # fmt: skip
 # ... followed by the block's own integers
 N_PRE, N_POST, N_ADAPTIVE, STEPS, STEPS_REC, STEPS_B, STARTS, STARTS_REC, N_NUMBERS = range(
     2 * N_FIELDS, 2 * N_FIELDS + 9
@@ -138,7 +140,7 @@ class Layout:
 
 
 def _defers(s: NetworkSettings, masked: bool) -> int:
-    """What may wait until it is needed: sums of gradients, weights under plain descent, or nothing."""
+    """What may wait until it is needed: sums of gradients, weights (and tags) under plain descent, or nothing."""
     per_sequence = math.isinf(s.rate_tau)
     regularised = bool(s.rate_strength or s.spike_l1)
     if (
@@ -157,7 +159,9 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
     unbounded = math.isinf(s.weight_min) and math.isinf(s.weight_max)
     unclipped = math.isinf(s.clip_value) and math.isinf(s.clip_norm)
     plain = s.optimiser == "sgd" and not (regularised or s.weight_decay)
-    return WEIGHTS if plain and unbounded and unclipped else NOTHING
+    if not (plain and unbounded and unclipped):
+        return NOTHING
+    return TD if s.tag_decay > 0.0 and not any(s.n_adaptive) else WEIGHTS
 
 
 def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[tuple[int, int, int]]]:
@@ -168,7 +172,7 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
     regularised = bool(s.rate_strength or s.spike_l1 or s.voltage_l2)
     per_sequence = math.isinf(s.rate_tau) and bool(s.rate_strength or s.spike_l1)
     averaged = per_sequence or (s.rate_strength > 0.0 and s.rate_trace_tau > 0.0)
-    defers = _defers(s, masked) != NOTHING
+    defers, td = _defers(s, masked) != NOTHING, _defers(s, masked) == TD
     fast, traces, tag, lasting = [], [], [], []
     n_pre = s.n_in + bias
     for block, n in enumerate(s.n_hidden):
@@ -199,7 +203,8 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
             lasting += [(block, TARGETS + rec, square)] if sparse else []
         lasting += [(block, FILTER, 3), (block, RHO, n)]
         if defers:
-            traces.append((block, COMPOSITES, (3 + averaged) * HORIZON * n))
+            traces.append((block, COMPOSITES, (TD_KINDS if td else 3 + averaged) * HORIZON * n))
+            traces += [(block, TD_NUMBERS, 2 * HORIZON)] if td else []
             traces.append((block, COMPOSITES_A, (4 + averaged) * HORIZON * n_alif))
             lasting += [(block, KAPPA_POWERS, HORIZON + 1), (block, ALPHA_POWERS, HORIZON + 1)]
         if s.feedback != "symmetric" and (last or s.credit == "direct"):

@@ -5,9 +5,9 @@ learns from the last tick and takes the next; one driven by a TD error FORWARD, 
 over a sequence FORWARD, TAG, ..., UPDATE, CLEAR.
 
 The traces of a tick are advanced by the LEARN or TAG that follows it; if neither comes, by the next FORWARD, with a
-learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN only notes what
-the tick does to the hidden weights and traces, and a later FORWARD carries it out for the rows that it needs; SETTLE
-does so for all, and has to come before anybody looks at them.
+learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN, or TAG and UPDATE,
+only note what they do to the hidden weights, tags and traces, and a later FORWARD carries it out for the rows that it
+needs; SETTLE does so for all, and has to come before anybody looks at them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON, carry_adaptation, carry_on
+from threefactor.deferral import HORIZON, carry_adaptation, carry_on, carry_tags_on, open_base
 from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, start_rows
 from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.learning_signals import broadcast, from_above, from_above_sparse
@@ -29,6 +29,25 @@ DONE, BAD_INPUT, BAD_ERROR, NOTHING_PENDING, NO_TAGS = range(5)  # answers; unle
 
 
 # --- credit ----------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def settle_layer(state: Array, table: Ints, block: int) -> None:
+    """Bring the weights and traces of all rows of a layer up to date."""
+    for rec in range(1 + table[at.RECURRENT]):
+        bring_rows_up(state, table, block, rec, True)
+        start_rows(state, table, block, rec)
+    if table[at.DEFERS] == at.TD and table[at.PENDING]:  # updates since the last tick are carried out
+        composites = matrix(state, table, block, at.COMPOSITES, number(table, block, at.N_POST))
+        open_base(composites, matrix(state, table, block, at.TD_NUMBERS, HORIZON), table[at.SLOT])
+
+
+@kernel
+def settle(state: Array, table: Ints) -> None:
+    """Bring the weights and traces of all rows that wait up to date."""
+    for block in range(table[at.N_LAYERS]):
+        settle_layer(state, table, block)
+    table[at.WAITING] = 0
 
 
 @kernel
@@ -48,6 +67,8 @@ def spread_error(state: Array, table: Ints) -> None:
             if table[at.DEFERS] == at.WEIGHTS:
                 bring_rows_up(state, table, above, 0, True)
                 start_rows(state, table, above, 0)
+            elif table[at.DEFERS] == at.TD:
+                settle_layer(state, table, above)
             psi_bar, signal_above = vector(state, table, above, at.PSI_BAR), vector(state, table, above, at.SIGNAL)
             scale = vector(state, table, above, at.SCALE)[0]
             if has(table, above, at.TARGETS):
@@ -92,7 +113,7 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float) -> 
 
 
 @kernel
-def defer_layer(state: Array, table: Ints, block: int) -> None:
+def defer_layer(state: Array, table: Ints, block: int, decay: float) -> None:
     """Note what this tick does to traces and to what is learnt in a hidden layer; `bring_rows_up` carries it out."""
     psi, s = vector(state, table, block, at.PSI), vector(state, table, block, at.G)
     signal, n_alif = vector(state, table, block, at.SIGNAL), number(table, block, at.N_ADAPTIVE)
@@ -105,7 +126,11 @@ def defer_layer(state: Array, table: Ints, block: int) -> None:
         vector(state, table, block, at.ALPHA_POWERS),
     )
     gain, slot = vector(state, table, block, at.FILTER)[1], table[at.SLOT]
-    carry_on(composites, psi, s, kappa_powers, alpha_powers, gain, slot, psi.size - n_alif)
+    if table[at.DEFERS] == at.TD:
+        numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
+        carry_tags_on(composites, numbers, psi, s, kappa_powers, alpha_powers, gain, decay, slot)
+    else:
+        carry_on(composites, psi, s, kappa_powers, alpha_powers, gain, slot, psi.size - n_alif)
     if n_alif > 0:
         carry_adaptation(
             composites, matrix(state, table, block, at.COMPOSITES_A, n_alif), psi, s, kappa_powers, alpha_powers, gain,
@@ -118,16 +143,6 @@ def defer_layer(state: Array, table: Ints, block: int) -> None:
 
 
 @kernel
-def settle(state: Array, table: Ints) -> None:
-    """Bring the weights and traces of all rows that wait up to date."""
-    for block in range(table[at.N_LAYERS]):
-        for rec in range(1 + table[at.RECURRENT]):
-            bring_rows_up(state, table, block, rec, True)
-            start_rows(state, table, block, rec)
-    table[at.WAITING] = 0
-
-
-@kernel
 def advance(state: Array, table: Ints, decay: float, later: bool) -> None:
     """Advance the traces of all hidden layers and add to their tags, or note it for `later`."""
     table[at.PENDING] = 0
@@ -135,7 +150,7 @@ def advance(state: Array, table: Ints, decay: float, later: bool) -> None:
         return
     for block in range(table[at.N_LAYERS]):
         if later:
-            defer_layer(state, table, block)
+            defer_layer(state, table, block, decay)
             table[at.WAITING] = 1
             continue
         for rec in range(1 + table[at.RECURRENT]):
@@ -245,6 +260,7 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
     pending = table[at.PENDING]
     later = table[at.DEFERS] == at.SUMS and command == TAG and decay == one
     later = later or (table[at.DEFERS] == at.WEIGHTS and learns)
+    later = later or (table[at.DEFERS] == at.TD and command in (TAG, UPDATE))
     later = later or (table[at.DEFERS] != at.NOTHING and command in (FORWARD, RESET))
     skips = command == SKIP
     if skips:

@@ -7,6 +7,7 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
+from threefactor.deferral import HORIZON, carry_update_on
 from threefactor.forward import fill
 from threefactor.layout import has, matrix, vector
 from threefactor.optimisers import (
@@ -82,7 +83,7 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
 def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
     """Change the weights by `third` x tags and by what the regularisers gathered.
 
-    With `at_once` hidden weights that are learnt later are left out.
+    With `at_once` hidden weights that are learnt later are left out; where tags wait, so does what they change.
     """
     scale, step = state.dtype.type(1), state[at.LEARNING_RATE]
     layers = table[at.N_LAYERS]
@@ -103,8 +104,14 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
             step = state[at.STEP_SIZE]
         if norms[1] > state[at.CLIP_NORM] * state[at.CLIP_NORM]:
             scale = state[at.CLIP_NORM] / np.sqrt(norms[1])
+    waits = table[at.WAITING] and table[at.DEFERS] == at.TD
     for block in range(layers + 1):
-        first = 2 if at_once and block < layers and table[at.DEFERS] == at.WEIGHTS else 0
+        later = (at_once and table[at.DEFERS] == at.WEIGHTS) or waits
+        first = 2 if later and block < layers else 0
+        if waits and block < layers:
+            composites = matrix(state, table, block, at.COMPOSITES, vector(state, table, block, at.V).size)
+            numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
+            carry_update_on(composites, numbers, -step * third, table[at.SLOT], table[at.PENDING] == 1)
         for kind in range(first, 3):
             if has(table, block, at.TAG + kind):
                 update_matrix(state, table, block, kind, third, scale, step)
