@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from threefactor.arrays import Array
 from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
 
 FAN_OUT = 100
+DENSE, SPARSE, VISITED = "dense", "sparse, 100 synapses a neuron", "each entry visited"
 SCALES = {"dense": 1.9, "sparse": 1.1}  # of input weights: some per cent of the neurons spike
 Row = dict[str, Any]
 
@@ -74,6 +77,11 @@ def measure(network: Network, ticks: int) -> Row:
     }  # fmt: skip
 
 
+def of(make: Callable[..., Network], ticks: int, **size: Any) -> Row:
+    """What a network of this size costs."""
+    return measure(make(**size), ticks)
+
+
 def floor(neurons: int, ticks: int) -> Row:
     """Cost of visiting each entry of `sparse(neurons)`."""
     entries = FAN_OUT * (neurons + neurons // 10)
@@ -96,7 +104,7 @@ def draw(rows: list[Row]) -> None:
     figure = new_figure(12, 3.4)
     labels = {"neurons": "hidden neurons", "inputs": "inputs", "activity": "share of neurons that spike",
               "layers": "layers of 100 neurons"}  # fmt: skip
-    looks = {"dense": (BLUE, "o-"), "sparse, 100 synapses a neuron": (RED, "s-"), "each entry visited": (GREY, "--")}
+    looks = {DENSE: (BLUE, "o-"), SPARSE: (RED, "s-"), VISITED: (GREY, "--")}
     for axes, (panel, label) in zip(figure.subplots(1, 4), labels.items(), strict=True):
         for system, (colour, style) in looks.items():
             mine = [row for row in rows if (row["panel"], row["system"]) == (panel, system)]
@@ -117,27 +125,27 @@ def main(quick: Annotated[bool, typer.Option("--quick", help="Small networks, to
     """Measure; writes results/scaling.csv and results/scaling.png."""
     most, ticks = (1000, 30) if quick else (100_000, 600)
     sizes = [n for n in (100, 300, 1000, 3000, 10_000, 30_000, 100_000) if n <= most]
-    jobs: list[tuple[str, str, float, Any]] = []
-    for n in sizes:
-        few = ticks if n <= 3000 else ticks // 4
-        if n <= 10_000:
-            jobs.append(("neurons", "dense", n, lambda n=n, few=few: measure(dense(n), few)))
-        if n >= 1000:
-            jobs.append(("neurons", "sparse, 100 synapses a neuron", n, lambda n=n, few=few: measure(sparse(n), few)))
-            jobs.append(("neurons", "each entry visited", n, lambda n=n: floor(n, 20)))
-    for n in sizes[:-1]:
-        jobs.append(("inputs", "dense", n, lambda n=n: measure(dense(100, n), ticks)))
-    for scale in (0.3, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0):
-        jobs.append(
-            ("activity", "dense", scale, lambda scale=scale: measure(dense(min(most, 1000), 100, scale), ticks))
-        )
-    for layers in range(1, 9):
-        jobs.append(("layers", "dense", layers, lambda k=layers: measure(dense([100] * k, recurrent=False), ticks)))
-    gc.disable()
+    few = {n: ticks if n <= 3000 else ticks // 4 for n in sizes}
+    jobs: list[tuple[str, str, float, Callable[[], Row]]] = [
+        *(("neurons", DENSE, n, partial(of, dense, ticks=few[n], neurons=n)) for n in sizes if n <= 10_000),
+        *(("neurons", SPARSE, n, partial(of, sparse, ticks=few[n], neurons=n)) for n in sizes if n >= 1000),
+        *(("neurons", VISITED, n, partial(floor, n, 20)) for n in sizes if n >= 1000),
+        *(("inputs", DENSE, n, partial(of, dense, ticks=ticks, neurons=100, inputs=n)) for n in sizes[:-1]),
+        *(
+            ("activity", DENSE, k, partial(of, dense, ticks=ticks, scale=k))
+            for k in (0.3, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
+        ),
+        *(
+            ("layers", DENSE, k, partial(of, dense, ticks=ticks, neurons=[100] * k, recurrent=False))
+            for k in range(1, 9)
+        ),
+    ]
     rows = []
     for panel, system, size, job in track(jobs, "measuring"):
-        rows.append({"panel": panel, "system": system, "size": size, **job()})
         gc.collect()
+        gc.disable()
+        rows.append({"panel": panel, "system": system, "size": size, **job()})
+        gc.enable()
     write_table("scaling", rows)
     draw(rows)
 

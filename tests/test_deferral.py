@@ -51,7 +51,8 @@ SUMMED: dict[str, dict[str, Any]] = {
 TD: dict[str, dict[str, Any]] = {
     "recurrent": {}, "feed_forward": {"recurrent": False}, "adaptive_feedback": {"bias": True, "feedback": "adaptive"},
     "stack": {"n_hidden": (20, 12)}, "no_membrane": {"tau_m": 0.01}, "long_tags": {"tag_decay": 0.99},
-    "stack_direct": {"n_hidden": (20, 12), "feedback": "random", "credit": "direct"}, "slow_trace": {"tau_trace": 300.0},
+    "stack_direct": {"n_hidden": (20, 12), "feedback": "random", "credit": "direct"},
+    "slow_trace": {"tau_trace": 300.0},
 }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ DEMOS = {
     "cartpole": ("csv", "png"), "speed": ("csv", "png"), "flat_memory": ("csv", "png"), "loop": ("png",),
     "surrogate_family": ("csv", "png"), "slope_depth": ("csv", "png"), "gradient_alignment": ("csv", "png"),
     "deep_credit": ("csv", "png"), "bptt_comparison": ("csv", "png"), "slope_learning": ("csv", "png"),
-    "presets": ("csv", "png"), "scaling": ("csv", "png"), "control_table": ("csv", "png"), "control_ablation": ("csv", "png"),
+    "presets": ("csv", "png"), "scaling": ("csv", "png"), "control_table": ("csv", "png"),
+    "control_ablation": ("csv", "png"),
 }  # fmt: skip
 SHARED = {"__init__", "__main__", "results", "tasks", "control"}  # no demos
 WRITES = {"control_table": "control"}  # where the files have another name

@@ -45,9 +45,10 @@ class Network(Buffer):
     All state lives in one buffer of fixed size: memory does not depend on how long the network has run. The arrays
     that `step` and the properties hand out are views into it: copy what you want to keep.
 
-    Under plain descent, by `learn` or, of LIF neurons, by `tag` and `update`, and where gradients are summed (`tag_decay`
-    1), changes are carried out when they are needed (`threefactor.deferral`): by the spike of the presynaptic neuron, or by your look at `weights`, `traces` or `tags`.
-    A look so may change a last digit of what follows.
+    Under plain descent, by `learn` or, of LIF neurons, by `tag` and `update`, and where gradients are summed
+    (`tag_decay` 1), changes are carried out when they are needed (`threefactor.deferral`): by the spike of the
+    presynaptic neuron, or by your look at `weights`, `traces` or `tags`. A look so may change a last digit of what
+    follows.
 
     References
     ----------

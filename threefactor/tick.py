@@ -5,9 +5,9 @@ learns from the last tick and takes the next; one driven by a TD error FORWARD, 
 over a sequence FORWARD, TAG, ..., UPDATE, CLEAR.
 
 The traces of a tick are advanced by the LEARN or TAG that follows it; if neither comes, by the next FORWARD, with a
-learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN, or TAG and UPDATE,
-only note what they do to the hidden weights, tags and traces, and a later FORWARD carries it out for the rows that it
-needs; SETTLE does so for all, and has to come before anybody looks at them.
+learning signal of zero; SKIP leaves them where they are. Where the rule allows it (`deferral`), LEARN, or TAG and
+UPDATE, only note what they do to hidden weights, tags and traces, and a later FORWARD carries it out for the rows that
+it needs; SETTLE does so for all, and has to come before anybody looks at them.
 """
 
 from __future__ import annotations
