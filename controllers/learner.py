@@ -53,9 +53,9 @@ class Learner:
         # steps of all copies taken together change a value by half its TD error at most: more would overshoot
         intentional = s.optimiser == "intentional"
         most = MOST_TOGETHER / self.n_copies if intentional else np.inf
-        # the entries of an action share the change of its log-probability: each is to have what a single one has
+        # the changes of the entries' log-probabilities, which add up to that of the action, are of either sign
         several = self.actions.n_action > 1
-        actor_rate = s.actor_rate * (self.actions.n_action if intentional else 1)
+        actor_rate = s.actor_rate * (np.sqrt(self.actions.n_action) if intentional else 1.0)
         shared: dict[str, Any] = {
             "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
             "n_adaptive": round(s.adaptive_share * s.n_hidden),

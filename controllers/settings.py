@@ -25,8 +25,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         gamma and lambda: what a tag keeps from one transition to the next is their product.
     optimiser : {"intentional", "obgd", "sgd", "adam"}
         How a TD error becomes a step. intentional: `critic_rate` is the share of the TD error by which a step is meant
-        to change the value, `actor_rate` the change of an action's log-probability at a TD error of usual size, for
-        each entry of the action.
+        to change the value, `actor_rate` the change of an action's log-probability at a TD error of usual size,
+        times the root of the action's entries.
     actor_rate, critic_rate : float
         Learning rates of the two networks.
     actor_overshoot, critic_overshoot : float

@@ -64,10 +64,10 @@ def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) ->
 
 @pytest.mark.parametrize("space", [MultiDiscrete([2, 3]), Box(-1.0, 1.0, (2,))], ids=["multi-discrete", "box"])
 def test_actions_of_several_entries_are_never_quieted(space: MultiDiscrete | Box) -> None:
-    """Each entry has a share of the step of its own, and neither step nor exploration follow the returns."""
+    """The step is that of one entry times the root of their number; neither it nor exploration follow the returns."""
     agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0)
     for value in [0.0] * 10 + [1.0] * 60:
         agent.begin([0.0, 0.0])
         agent.step([0.0, 0.0], value, True, False)
-    assert agent.actor.learning_rate == pytest.approx(2 * agent.settings.actor_rate, rel=1e-6)
+    assert agent.actor.learning_rate == pytest.approx(np.sqrt(2.0) * agent.settings.actor_rate, rel=1e-6)
     assert (agent.annealing.step_share, agent._memory[places.WIDTH]) == (1.0, 1.0)

@@ -1,0 +1,533 @@
+"""The quadrotor: physics that can be worked out, an independent twin of its step, noise, ends, pictures."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import gymnasium as gym
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from controllers import ActorCritic, CompiledLoop, Loop
+from envs import Quadrotor
+from envs import quadrotor as places
+from envs.quadrotor import RL_TOOLS, step_all
+
+Floats = npt.NDArray[np.float64]
+CALM: dict[str, Any] = {"force": 0.0, "torque": 0.0, "noise": (0.0, 0.0, 0.0, 0.0)}
+SETS = pytest.mark.parametrize("model", [{}, RL_TOOLS], ids=["learning to fly", "rl tools"])
+X = np.array([1.0, -1.0, -1.0, 1.0])  # of the rotors, in arms
+Y = np.array([-1.0, -1.0, 1.0, 1.0])
+YAW = np.array([-1.0, 1.0, -1.0, 1.0])
+
+
+def still(env: Quadrotor, rotors: float = 0.0) -> Floats:
+    """The row of a world that has just begun, at rest and upright at the origin, undisturbed."""
+    env.reset(seed=0)
+    env.world[: places.STEPS] = 0.0
+    env.world[places.ATTITUDE] = 1.0
+    env.world[places.ROTORS : places.ROTORS + 4] = rotors
+    return env.world
+
+
+def hover(env: Quadrotor) -> float:
+    """Share of the top speed at which four rotors carry the craft."""
+    world = env.world
+    c0, c1, c2 = world[places.THRUST : places.THRUST + 3]
+    lift = world[places.MASS] * world[places.GRAVITY] / 4.0
+    return float((-c1 + math.sqrt(c1 * c1 + 4.0 * c2 * (lift - c0))) / (2.0 * c2))
+
+
+def command(share: float | Floats) -> Floats:
+    """The action that asks for shares of the top speed."""
+    return 2.0 * np.broadcast_to(share, 4) - 1.0
+
+
+def entries(row: Floats, place: int, count: int) -> Floats:
+    """Some entries of a row, apart from it."""
+    return row[place : place + count].copy()
+
+
+def matrix(q: Floats) -> Floats:
+    """Rotation of a quaternion of length 1, as (w, x, y, z): Rodrigues' formula."""
+    cross = np.array([[0.0, -q[3], q[2]], [q[3], 0.0, -q[1]], [-q[2], q[1], 0.0]])
+    turned: Floats = np.eye(3) + 2.0 * q[0] * cross + 2.0 * cross @ cross
+    return turned
+
+
+def quaternion_product(a: Floats, b: Floats) -> Floats:
+    """Hamilton's."""
+    return np.array([a[0] * b[0] - a[1:] @ b[1:], *(a[0] * b[1:] + b[0] * a[1:] + np.cross(a[1:], b[1:]))])
+
+
+class Twin:
+    """The step once more, from the equations, in plain NumPy; parameters from the row, by name."""
+
+    def __init__(self, row: Floats) -> None:
+        self.p, self.v, self.w = entries(row, 0, 3), entries(row, places.VELOCITY, 3), entries(row, places.TURN, 3)
+        self.q, self.u = entries(row, places.ATTITUDE, 4), entries(row, places.ROTORS, 4)
+        self.row, self.steps = row.copy(), float(row[places.STEPS])
+        self.words = [int(word) for word in entries(row, places.DRAW, 2)]
+
+    def rate(self, state: Floats, wanted: Floats) -> Floats:
+        """Derivative of p, q, v, w, u in one row."""
+        row, q, v, w, u = self.row, state[3:7], state[7:10], state[10:13], state[13:17]
+        lifts = entries(row, places.MOTORS, 4) * np.polyval(entries(row, places.THRUST, 3)[::-1], u)
+        arms = row[places.ARM] * np.stack([X, Y, 0.0 * X], 1)
+        torque = np.cross(arms, np.outer(lifts, [0.0, 0.0, 1.0])).sum(0) + entries(row, places.TORQUE, 3)
+        torque[2] += row[places.DRAG] * (YAW * lifts).sum()
+        inertia = np.diag(entries(row, places.INERTIA, 3))
+        force = entries(row, places.FORCE, 3) + entries(row, places.WIND, 3)
+        acceleration = (matrix(q / np.linalg.norm(q)) * (q @ q)) @ [0.0, 0.0, lifts.sum()]
+        acceleration += (1.0 - q @ q) * np.array([0.0, 0.0, lifts.sum()])  # as R is written for q of any length
+        acceleration = (acceleration + force) / row[places.MASS] - [0.0, 0.0, row[places.GRAVITY]]
+        spin = np.linalg.solve(inertia, torque - np.cross(w, inertia @ w))
+        turning = 0.5 * quaternion_product(q, np.array([0.0, *w]))
+        return np.concatenate([v, turning, acceleration, spin, (wanted - u) / row[places.LAG]])
+
+    def normal(self) -> list[float]:
+        """18 normal numbers."""
+
+        def uniform() -> float:
+            low, carry = self.words
+            product = 4294883355 * low + carry
+            self.words = [product % 2**32, product // 2**32]
+            return (low ^ carry) / 2**31 - 1.0
+
+        found: list[float] = []
+        while len(found) < 18:
+            x, y = uniform(), uniform()
+            if 0.0 < x * x + y * y < 1.0:
+                found += [c * math.sqrt(-2.0 * math.log(x * x + y * y) / (x * x + y * y)) for c in (x, y)]
+        return found
+
+    def step(self, action: Floats) -> tuple[Floats, float, bool, bool]:
+        """What `env.step` gives."""
+        row, wanted, dt = self.row, np.clip((action + 1.0) / 2.0, 0.0, 1.0), self.row[places.INTERVAL]
+        state = np.concatenate([self.p, self.q, self.v, self.w, self.u])
+        k1 = self.rate(state, wanted)
+        k2 = self.rate(state + dt / 2.0 * k1, wanted)
+        k3 = self.rate(state + dt / 2.0 * k2, wanted)
+        k4 = self.rate(state + dt * k3, wanted)
+        state = state + dt / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + k4)
+        self.p, self.q, self.v, self.w, self.u = np.split(state, [3, 7, 10, 13])
+        self.q = self.q / np.linalg.norm(self.q)
+        self.steps += 1.0
+        pace = 2.0 * math.pi / row[places.PERIOD]
+        t, radius = self.steps * dt, row[places.RADIUS]
+        p = self.p - radius * np.array([math.sin(pace * t), math.sin(2.0 * pace * t) / 2.0, 0.0])
+        v = self.v - radius * pace * np.array([math.cos(pace * t), math.cos(2.0 * pace * t), 0.0])
+        away = min(np.sum((self.q - sign * np.array([1.0, 0.0, 0.0, 0.0])) ** 2) for sign in (1.0, -1.0))
+        alive, near, slow, level, calm = entries(row, places.ALIVE, 5)
+        reward = alive - near * p @ p - slow * v @ v - level * away - calm * np.sum((wanted - 0.667) ** 2)
+        noise = np.repeat(entries(row, places.NOISE, 4), [3, 9, 3, 3]) * self.normal()
+        seen = np.concatenate([p, matrix(self.q).reshape(-1), v, self.w]) + noise
+        ended = np.abs(p).max() > 0.6 or np.linalg.norm(v) > 1000.0 or np.linalg.norm(self.w) > 1000.0
+        return seen, float(reward), bool(ended), self.steps >= row[places.LIMIT]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        RL_TOOLS,
+        {"radius": 0.3, "period": 2.0, "wind": (0.01, -0.02, 0.005), "motors": (1, 0.7, 1, 0.9), "stage": 2},
+    ],
+    ids=["learning to fly", "rl tools", "changed"],
+)
+def test_same_as_the_twin(arguments: dict[str, Any]) -> None:
+    """State, observation, reward and end, over random actions of many episodes, to 1e-12."""
+    env, rng, ends, steps = Quadrotor(**arguments), np.random.default_rng(1), [0, 0], 0
+    for episode in range(25):
+        env.world[places.LIMIT] = 7 if episode == 0 else 500
+        env.reset(seed=episode)
+        twin, over = Twin(env.world), False
+        while not over:
+            action = rng.uniform(-1.2, 1.2, 4) if episode % 2 else rng.uniform(0.2, 0.5, 4)
+            seen, reward, terminated, truncated = twin.step(action)
+            shown, paid, ended, cut, _ = env.step(action)
+            steps, over = steps + 1, ended or cut
+            ours = np.concatenate([twin.p, twin.q, twin.v, twin.w, twin.u, [twin.steps]])
+            np.testing.assert_allclose(env.world[: places.STEPS + 1], ours, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(env._seen, seen, rtol=1e-12, atol=1e-12)
+            assert np.array_equal(shown, env._seen.astype(np.float32))
+            assert paid == pytest.approx(reward, rel=1e-12, abs=1e-12)
+            assert (ended, cut) == (terminated, truncated)
+        ends[int(ended)] += 1
+    assert min(ends) >= 1 and steps > 500
+
+
+def test_free_fall() -> None:
+    """Without thrust it falls by g t^2 / 2, whatever its attitude, and with the wind's acceleration to the side."""
+    env = Quadrotor(thrust=(0.0, 0.0, 0.0), wind=(0.0, 0.027, 0.0), **CALM)
+    world = still(env)
+    world[places.ATTITUDE : places.ATTITUDE + 4] = 0.5
+    for _ in range(30):
+        env.step(command(1.0))
+    np.testing.assert_allclose(world[:3], [0.0, 0.5 * 0.3**2, -0.5 * 9.81 * 0.3**2], rtol=1e-12)
+    np.testing.assert_allclose(entries(world, places.VELOCITY, 3), [0.0, 0.3, -9.81 * 0.3], rtol=1e-12)
+
+
+@SETS
+def test_hover_holds_still(model: dict[str, Any]) -> None:
+    """At the thrust of the weight nothing moves for a whole episode."""
+    env = Quadrotor(**model, **CALM)
+    world = still(env, hover(env))
+    truncated, total = False, 0.0
+    while not truncated:
+        _, reward, terminated, truncated, _ = env.step(command(hover(env)))
+        total += reward
+        assert not terminated
+    assert np.abs(world[:3]).max() < 1e-10 and np.abs(world[places.VELOCITY : places.ROTORS]).max() < 1e-10
+    assert hover(env) == pytest.approx(0.66 if model else 14475.8 / 21702.0, abs=5e-5)
+    assert total == pytest.approx(500.0, abs=0.1)
+
+
+def test_more_thrust_lifts_and_payload_sinks() -> None:
+    """With a given thrust: a = T / m - g, before and after the mass doubles in flight."""
+    env = Quadrotor(**CALM)
+    world = still(env, 0.8)
+    lift = 4.0 * world[places.THRUST + 2] * 0.8**2
+    for mass in (0.027, 0.054):
+        world[places.MASS] = mass
+        before = world[places.VELOCITY + 2]
+        env.step(command(0.8))
+        assert world[places.VELOCITY + 2] - before == pytest.approx(0.01 * (lift / mass - 9.81), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "axis", "sign"),
+    [(YAW, 2, 1), (Y, 0, 1), (X, 1, -1)],
+    ids=["yaw", "roll", "pitch"],
+)
+@SETS
+def test_rotors_turn_the_body_about_its_axes(model: dict[str, Any], pattern: Floats, axis: int, sign: int) -> None:
+    """Rotors held at speeds that differ in a pattern give torque / inertia about one axis alone, and no more lift."""
+    env = Quadrotor(**model, **CALM)
+    world = still(env)
+    lift, part = world[places.MASS] * 9.81 / 4.0, 1e-4
+    c0, c1, c2 = entries(world, places.THRUST, 3)
+    speeds = (-c1 + np.sqrt(c1 * c1 + 4.0 * c2 * (lift + part * pattern - c0))) / (2.0 * c2)
+    world[places.ROTORS : places.ROTORS + 4] = speeds
+    for _ in range(10):
+        env.step(command(speeds))
+    torque = sign * 4.0 * part * (world[places.DRAG] if axis == 2 else world[places.ARM])
+    expected = np.zeros(3)
+    expected[axis] = torque / world[places.INERTIA + axis] * 0.1
+    np.testing.assert_allclose(entries(world, places.TURN, 3), expected, rtol=1e-9, atol=1e-12)
+    half = 0.5 * expected[axis] * 0.1 / 2.0  # half the angle turned
+    np.testing.assert_allclose(world[places.ATTITUDE + 1 + axis], math.sin(half), rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_constant_torque_about_a_principal_axis(axis: int) -> None:
+    """The disturbing torque alone: turn grows as tau t / J, and the angle as half of that times t."""
+    env = Quadrotor(thrust=(0.0, 0.0, 0.0), gravity=0.0, **CALM)
+    world = still(env)
+    world[places.TORQUE + axis] = 1e-5
+    for _ in range(50):
+        env.step(command(0.0))
+    turn = 1e-5 / world[places.INERTIA + axis] * 0.5
+    assert world[places.TURN + axis] == pytest.approx(turn, rel=1e-12)
+    assert world[places.ATTITUDE] == pytest.approx(math.cos(turn * 0.5 / 4.0), abs=1e-7)
+    assert np.abs(world[:3]).max() == 0.0
+
+
+def test_free_rotation_keeps_energy_and_momentum() -> None:
+    """No torque, three unlike inertias, tumbling: energy and momentum in the world's axes stay, and q has length 1."""
+    inertia = np.array([1e-5, 2e-5, 4e-5])
+    env = Quadrotor(inertia=inertia, thrust=(0.0, 0.0, 0.0), gravity=0.0, **CALM)
+    world = still(env)
+    world[places.TURN : places.TURN + 3] = start = np.array([2.0, -5.0, 1.0])
+    turned = 0.0
+    for _ in range(400):
+        env.step(command(0.0))
+        q, w = entries(world, places.ATTITUDE, 4), entries(world, places.TURN, 3)
+        assert abs(np.linalg.norm(q) - 1.0) < 1e-15
+        assert w @ (inertia * w) == pytest.approx(start @ (inertia * start), rel=1e-6)
+        np.testing.assert_allclose(matrix(q) @ (inertia * w), inertia * start, atol=1e-6 * 1e-4)
+        turned = max(turned, float(np.abs(w - start).max()))
+    assert turned > 1.0
+
+
+@SETS
+def test_rotors_follow_with_their_time_constant(model: dict[str, Any]) -> None:
+    """After a step of the command, 1 - exp(-t / lag) of the way."""
+    env = Quadrotor(**model, gravity=0.0, **CALM)
+    world = still(env)
+    world[places.THRUST : places.THRUST + 3] = 0.0
+    for k in range(1, 40):
+        env.step(command(0.9))
+        expected = 0.9 * (1.0 - math.exp(-0.01 * k / world[places.LAG]))
+        np.testing.assert_allclose(entries(world, places.ROTORS, 4), expected, rtol=1e-5)
+
+
+def test_commands_beyond_the_space_are_taken_as_the_nearest() -> None:
+    """3 as 1, -3 as -1."""
+    ends = []
+    for action in (np.array([3.0, -3.0, 1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])):
+        env = Quadrotor()
+        env.reset(seed=3)
+        ends.append(repr(env.step(action)))
+    assert ends[0] == ends[1]
+
+
+def test_a_lost_motor_lifts_less() -> None:
+    """A factor of 0.7 on motor 3 (back left) takes 30 % of its thrust: it sinks, and leans that way."""
+    env = Quadrotor(**CALM)
+    world = still(env, hover(env))
+    world[places.MOTORS + 2] = 0.7
+    env.step(command(hover(env)))
+    lost = 0.3 * 0.027 * 9.81 / 4.0
+    assert world[places.VELOCITY + 2] == pytest.approx(-0.01 * lost / 0.027, rel=1e-3)
+    turn = np.array([-0.028, -0.028, 0.005964552]) * lost / world[places.INERTIA : places.INERTIA + 3] * 0.01
+    np.testing.assert_allclose(entries(world, places.TURN, 3), turn, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("stage", "weights"), [(0, (1.0, 0.01, 0.14)), (2, (2.0, 0.046, 0.284)), (5, (3.5, 0.1, 0.5))])
+def test_reward_follows_the_curriculum(stage: int, weights: tuple[float, float, float]) -> None:
+    """By hand, at a place, speed, lean and command of one's own."""
+    env = Quadrotor(stage=stage, gravity=0.0, thrust=(0.0, 0.0, 0.0), **CALM)
+    world = still(env)
+    world[:3], world[places.VELOCITY : places.VELOCITY + 3] = [0.1, -0.2, 0.3], [0.0, 0.5, 0.0]
+    world[places.ATTITUDE : places.ATTITUDE + 4] = -math.cos(0.2), 0.0, -math.sin(0.2), 0.0
+    reward = env.step(command(np.array([0.0, 0.5, 0.667, 1.0])))[1]
+    away = (math.cos(0.2) - 1.0) ** 2 + math.sin(0.2) ** 2
+    effort = 0.667**2 + 0.167**2 + 0.333**2
+    near, slow, calm = weights
+    expected = 1.0 - near * (0.01 + 0.195**2 + 0.09) - slow * 0.25 - 0.25 * away - calm * effort
+    assert reward == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_stage_may_be_changed_and_stays() -> None:
+    """Over a reset; there are six."""
+    env = Quadrotor()
+    env.set_stage(1)
+    env.reset(seed=0)
+    assert entries(env.world, places.ALIVE, 5) == pytest.approx([1.0, 1.5, 0.028, 0.25, 0.212])
+    for stage in (-1, 6):
+        with pytest.raises(ValueError, match=f"stage is {stage}; it must be 0 to 5."):
+            env.set_stage(stage)
+
+
+@pytest.mark.parametrize(
+    ("place", "inside", "outside"),
+    [(0, 0.599, 0.601), (2, -0.599, -0.601), (places.VELOCITY, 999.0, 1001.0), (places.TURN + 2, -999.0, -1001.0),
+     (places.VELOCITY, 0.0, np.nan)],
+    ids=["x", "z", "velocity", "turn", "no number"],
+)  # fmt: skip
+def test_termination(place: int, inside: float, outside: float) -> None:
+    """Just inside it goes on; just outside, or with what is no number, it ends, and the reward counts."""
+    for value, over in ((inside, False), (outside, True)):
+        env = Quadrotor(gravity=0.0, thrust=(0.0, 0.0, 0.0), **CALM)
+        world = still(env)
+        world[place], world[places.INTERVAL] = value, 1e-9
+        _, reward, terminated, truncated, _ = env.step(command(0.0))
+        assert (terminated, truncated) == (over, False)
+        assert math.isnan(value) or reward != 0.0
+        if over:
+            with pytest.raises(gym.error.ResetNeeded, match="call reset"):
+                env.step(command(0.0))
+
+
+def test_the_target_flies_its_path() -> None:
+    """A craft put on the path sees nothing of it: no error of place nor of speed; at half the period it is back."""
+    env = Quadrotor(radius=0.4, period=2.0, gravity=0.0, thrust=(0.0, 0.0, 0.0), **CALM)
+    world = still(env)
+    for t in range(200):
+        world[places.STEPS] = t
+        now, then = (math.pi * 0.01 * (t + k) for k in (0.0, 1.0))
+        world[:3] = [0.4 * math.sin(then), 0.2 * math.sin(2.0 * then), 0.0]
+        velocity = [0.4 * math.pi * math.cos(then), 0.4 * math.pi * math.cos(2.0 * then), 0.0]
+        world[places.VELOCITY : places.VELOCITY + 3] = velocity
+        world[:3] -= 0.01 * world[places.VELOCITY : places.VELOCITY + 3]
+        seen = env.step(command(0.667))[0]
+        assert np.abs(seen[:3]).max() < 1e-6 and np.abs(seen[12:15]).max() < 1e-6, now
+    start = env.reset(seed=1)[0]
+    assert start[12] - world[places.VELOCITY] == pytest.approx(-0.4 * math.pi, rel=1e-5)
+
+
+def test_starts() -> None:
+    """A tenth upright at the origin; else within the bounds and spread over them, at most 90 degrees from upright."""
+    env, rows = Quadrotor(), []
+    env.reset(seed=4)
+    for _ in range(4000):
+        env.reset()
+        rows.append(env.world.copy())
+    found = np.array(rows)
+    upright = found[:, places.ATTITUDE] == 1.0
+    assert not found[upright, :3].any() and not found[upright, places.VELOCITY : places.ROTORS].any()
+    assert upright.mean() == pytest.approx(0.1, abs=0.02)
+    assert (found[:, places.ROTORS : places.ROTORS + 4] == 0.5).all()
+    thrown = found[~upright]
+    for place, reach in ((places.POSITION, 0.2), (places.VELOCITY, 1.0), (places.TURN, 1.0)):
+        values = thrown[:, place : place + 3]
+        assert np.abs(values).max() <= reach
+        np.testing.assert_allclose(values.std(0), reach / math.sqrt(3.0), rtol=0.05)
+    angles = 2.0 * np.arccos(thrown[:, places.ATTITUDE])
+    assert angles.max() <= math.pi / 2.0
+    # the density of the angle of a uniform rotation goes as 1 - cos
+    assert np.mean(angles < 1.0) == pytest.approx((1.0 - math.sin(1.0)) / (math.pi / 2.0 - 1.0), abs=0.03)
+    for place, spread in ((places.FORCE, 0.01324), (places.TORQUE, 2.65e-5)):
+        values = found[:, place : place + 3] / spread
+        assert np.abs(values.mean()) < 0.04 and values.std() == pytest.approx(1.0, abs=0.03)
+
+
+def test_noise() -> None:
+    """Normal, independent, of the named deviations, over entries and time; none where it is 0."""
+    env = Quadrotor(
+        thrust=(0.0, 0.0, 0.0), gravity=0.0, force=0.0, torque=0.0, noise=(0.01, 0.02, 0.05, 0.1), limit=10**6
+    )
+    world, count = still(env), 20_000
+    clean = np.array([0.0] * 3 + [1, 0, 0, 0, 1, 0, 0, 0, 1] + [0] * 6)
+    rows = []
+    for _ in range(count):
+        env.step(command(0.0))
+        rows.append(env._seen - clean)
+    noise = np.array(rows) / np.repeat([0.01, 0.02, 0.05, 0.1], [3, 9, 3, 3])
+    assert np.abs(noise.mean(0)).max() < 5.0 / math.sqrt(count)
+    np.testing.assert_allclose(noise.std(0), 1.0, atol=5.0 / math.sqrt(2.0 * count))
+    assert np.abs(np.corrcoef(noise.T) - np.eye(18)).max() < 5.0 / math.sqrt(count)
+    assert np.abs(np.mean(noise[1:] * noise[:-1], 0)).max() < 5.0 / math.sqrt(count)
+    flat = noise.reshape(-1)
+    for beyond, share in ((1.0, 0.31731), (2.0, 0.045500), (3.0, 0.0026998), (4.0, 6.3342e-5)):
+        assert np.mean(np.abs(flat) > beyond) == pytest.approx(share, abs=5.0 * math.sqrt(share / flat.size))
+    world[places.NOISE : places.NOISE + 4] = 0.0
+    assert np.array_equal(env.step(command(0.0))[0], clean)
+
+
+def test_a_world_is_its_row() -> None:
+    """A copy of the row put back gives the same flight again, noise and all."""
+    env = Quadrotor()
+    env.reset(seed=2)
+    kept, flights = env.world.copy(), []
+    for _ in range(2):
+        env.world[:] = kept
+        flights.append(repr([env.step(command(0.7)) for _ in range(20)]))
+    assert flights[0] == flights[1]
+
+
+def test_many_worlds_at_once_are_those_one_by_one() -> None:
+    """Bit by bit: rows, observations, rewards and ends, of unlike worlds."""
+    rng, n = np.random.default_rng(5), 9
+    envs = [Quadrotor(**(RL_TOOLS if i % 2 else {}), radius=0.05 * i, limit=30 + i) for i in range(n)]
+    for i, env in enumerate(envs):
+        env.reset(seed=i)
+    worlds = np.array([env.world for env in envs])
+    observations, rewards, ends = np.zeros((n, 18)), np.zeros(n), np.zeros((n, 2), np.bool_)
+    kinds = set()
+    for _ in range(60):
+        commands = rng.uniform(-1.1, 1.1, (n, 4))
+        step_all(worlds, commands, observations, rewards, ends)
+        for i, env in enumerate(envs):
+            observation, reward, terminated, truncated, _ = env.step(commands[i])
+            assert np.array_equal(env.world, worlds[i]) and np.array_equal(env._seen, observations[i])
+            assert np.array_equal(observation, observations[i].astype(np.float32))
+            assert (reward, terminated, truncated) == (rewards[i], *ends[i])
+            kinds.add((terminated, truncated))
+            if terminated or truncated:
+                env.reset()
+                worlds[i] = env.world
+    assert {(True, False), (False, True)} <= kinds
+
+
+def test_a_compiled_loop_flies_as_step_by_step() -> None:
+    """The kernel is the whole step: the same episodes either way."""
+    flown = []
+    for loop in (Loop, CompiledLoop):
+        env = Quadrotor()
+        flown.append(list(loop(ActorCritic.for_env(env, 3, n_hidden=8), env, 3).run(1500)))
+    assert flown[0] == flown[1] and len(flown[0]) > 3
+
+
+def test_actions_that_are_none_change_nothing() -> None:
+    """Of another shape or not finite; and no step before a reset."""
+    env = Quadrotor()
+    with pytest.raises(gym.error.ResetNeeded, match="call reset"):
+        env.step(command(0.5))
+    env.reset(seed=0)
+    before = env.world.copy()
+    for action in (np.zeros(3), np.zeros((4, 2)), 0.0, np.array([0.0, np.nan, 0.0, 0.0]), np.full(4, np.inf)):
+        with pytest.raises(ValueError, match="must be 4 finite numbers"):
+            env.step(action)
+    assert np.array_equal(env.world, before)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    *(({name: 0.0}, f"{name} is 0.0; it must be finite and above 0.")
+      for name in ("mass", "lag", "period", "interval")),
+    *(({name: -1.0}, f"{name} is -1.0; it must be finite and 0 or more.")
+      for name in ("arm", "drag", "gravity", "force", "torque", "radius")),
+    *(({name: math.inf}, f"{name} is inf; it must be finite and") for name in ("mass", "arm", "lag", "radius")),
+    ({"mass": math.nan}, "mass is nan; it must be finite and above 0."),
+    ({"inertia": (1.0, 0.0, 1.0)}, "inertia is 0.0; it must be finite and above 0."),
+    ({"inertia": (1.0, 1.0)}, "inertia has 2 entries; it must have 3."),
+    ({"thrust": (0.0, math.inf, 0.0)}, "thrust is inf; it must be finite."),
+    ({"thrust": 1.0}, "thrust has 1 entries; it must have 3."),
+    ({"motors": (1.0, 1.0, 1.0, -0.1)}, "motors is -0.1; it must be finite and 0 or more."),
+    ({"motors": (1.0,) * 5}, "motors has 5 entries; it must have 4."),
+    ({"wind": (math.nan, 0.0, 0.0)}, "wind is nan; it must be finite."),
+    ({"noise": (0.0, 0.2, 0.0, 0.0)}, "noise is 0.2; it must be 0 to 0.1."),
+    ({"lag": 0.005}, "lag is 0.005; it must be at least interval, 0.01."),
+    ({"limit": 0}, "limit is 0; it must be 1 or more."),
+    ({"stage": 6}, "stage is 6; it must be 0 to 5."),
+    ({"render_mode": "ansi"}, "render_mode is 'ansi'; it must be None,"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+    """The error says what was given and what is wanted."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        Quadrotor(**arguments)
+
+
+def test_every_argument_stands_at_its_place() -> None:
+    """Each parameter's own numbers, and nothing else, change in the row."""
+    usual = Quadrotor().world
+    for name, (place, count, _, _) in places.RANGES.items():
+        given = 0.05 + 0.01 * np.arange(count) if name != "lag" else np.array([0.5])
+        arguments: dict[str, Any] = {name: given[0] if count == 1 else given}
+        world = Quadrotor(**arguments).world
+        assert np.array_equal(world[place : place + count], given), name
+        world[place : place + count] = usual[place : place + count]
+        assert np.array_equal(world, usual), name
+
+
+@pytest.mark.parametrize("mode", ["rgb_array", "human"])
+def test_gymnasium_finds_no_fault_with_pictures(mode: str) -> None:
+    """The checker, in each mode; the display here is none."""
+    with mpl.rc_context({"backend": "agg"}):
+        env = gym.make("threefactor/Quadrotor-v0", render_mode=mode).unwrapped
+        check_env(env)
+        env.close()
+        env.close()
+
+
+def test_pictures_show_the_craft_where_it_is() -> None:
+    """A picture is no blank, and has the craft's blue above the target's red while it is above, else below."""
+    env = Quadrotor(render_mode="rgb_array", **CALM)
+    shown = {}
+    for height in (0.4, -0.4):
+        world = still(env, hover(env))
+        world[2] = height
+        env.step(command(hover(env)))
+        shown[height] = picture = env.render()
+        assert picture.shape == (400, 400, 3) and picture.dtype == np.uint8
+        assert 0.001 < np.mean((picture != 255).any(2)) < 0.5
+
+    def row(picture: npt.NDArray[np.uint8], colour: tuple[int, int, int]) -> float:
+        near = np.abs(picture.astype(int) - colour).max(2) < 30
+        assert near.any()
+        return float(np.nonzero(near)[0].mean())
+
+    blue, red = (31, 78, 121), (181, 72, 42)
+    assert row(shown[0.4], blue) < row(shown[0.4], red) - 20
+    assert row(shown[-0.4], blue) > row(shown[-0.4], red) + 20
+    with pytest.warns(UserWarning, match="no picture without a render_mode"):
+        assert Quadrotor().render() is None
