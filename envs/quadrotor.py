@@ -26,8 +26,9 @@ ALIVE, NEAR, SLOW, LEVEL, CALM = 54, 55, 56, 57, 58
 COMMANDED, NOW, RATE, SUM, SIZE = 59, 63, 80, 97, 114
 
 FARTHEST, FASTEST = 0.6, 1000.0  # [m]; [m/s] and [rad/s]
-NEAREST_COMMAND = 0.667  # share of the top speed at which rotors are cheapest; they hover near it
+CHEAPEST = 0.667  # share of the rotors' top speed, about that of hovering, from which the reward counts their effort
 N_OBSERVATION, N_STAGES = 18, 6
+# Of the generator of noise; the multiplier is that of Thomas's MWC64X.
 MULTIPLIER, LOW_HALF, HALF = np.uint64(4294883355), np.uint64(0xFFFFFFFF), np.uint64(32)
 STEP_31 = 2.0**-31
 
@@ -63,12 +64,8 @@ def rates(world: Floats) -> None:
     lift, arm = t0 + t1 + t2 + t3, world[ARM]
     roll, pitch = arm * (t2 + t3 - t0 - t1), arm * (t1 + t2 - t0 - t3)
     yaw = world[DRAG] * (t1 + t3 - t0 - t2)
-    a, b, c, d = (
-        world[NOW + ATTITUDE],
-        world[NOW + ATTITUDE + 1],
-        world[NOW + ATTITUDE + 2],
-        world[NOW + ATTITUDE + 3],
-    )
+    a, b = world[NOW + ATTITUDE], world[NOW + ATTITUDE + 1]
+    c, d = world[NOW + ATTITUDE + 2], world[NOW + ATTITUDE + 3]
     p, q, r = world[NOW + TURN], world[NOW + TURN + 1], world[NOW + TURN + 2]
     jx, jy, jz, m = world[INERTIA], world[INERTIA + 1], world[INERTIA + 2], world[MASS]
     for i in range(3):
@@ -188,22 +185,19 @@ def step(world: Floats, command: Floats, observation: Floats) -> tuple[float, bo
     for i in range(4):
         share = min(max(0.5 * (command[i] + 1.0), 0.0), 1.0)
         world[COMMANDED + i] = share
-        effort += (share - NEAREST_COMMAND) * (share - NEAREST_COMMAND)
+        effort += (share - CHEAPEST) * (share - CHEAPEST)
     move(world)
     world[STEPS] += 1.0
     show(world, observation)
-    distance, speed, spin, farthest = 0.0, 0.0, 0.0, 0.0
+    distance, speed, spin, inside = 0.0, 0.0, 0.0, True
     for i in range(3):
         distance += observation[i] * observation[i]
         speed += observation[12 + i] * observation[12 + i]
         spin += observation[15 + i] * observation[15 + i]
-        farthest = max(farthest, abs(observation[i]))
+        inside = inside and abs(observation[i]) <= FARTHEST  # false of what is no number, so that it ends, too
     tilt = 2.0 - 2.0 * abs(world[ATTITUDE])  # |q - 1|^2 of the nearer of q and -q, which are the same attitude
-    reward = (
-        world[ALIVE] - world[NEAR] * distance - world[SLOW] * speed - world[LEVEL] * tilt - world[CALM] * effort
-    )  # fmt: skip
-    # Written so that what is no number ends the episode too.
-    inside = farthest <= FARTHEST and speed <= FASTEST * FASTEST and spin <= FASTEST * FASTEST
+    reward = world[ALIVE] - world[NEAR] * distance - world[SLOW] * speed - world[LEVEL] * tilt - world[CALM] * effort
+    inside = inside and speed <= FASTEST * FASTEST and spin <= FASTEST * FASTEST
     blur(world, observation)
     return reward, not inside, world[STEPS] >= world[LIMIT]
 
@@ -355,26 +349,14 @@ class Quadrotor(CompiledEnv):
     kernel = staticmethod(step)
 
     def __init__(
-        self,
-        mass: float = LEARNING_TO_FLY["mass"],
-        inertia: npt.ArrayLike = LEARNING_TO_FLY["inertia"],
-        arm: float = LEARNING_TO_FLY["arm"],
-        thrust: npt.ArrayLike = LEARNING_TO_FLY["thrust"],
-        drag: float = LEARNING_TO_FLY["drag"],
-        lag: float = LEARNING_TO_FLY["lag"],
-        gravity: float = 9.81,
-        motors: npt.ArrayLike = (1.0, 1.0, 1.0, 1.0),
-        wind: npt.ArrayLike = (0.0, 0.0, 0.0),
-        force: float = 0.01324,
-        torque: float = 2.65e-5,
-        noise: npt.ArrayLike = (0.001, 0.001, 0.002, 0.002),
-        radius: float = 0.0,
-        period: float = 5.5,
-        interval: float = 0.01,
-        limit: int = 500,
-        stage: int = N_STAGES - 1,
+        self, mass: float = LEARNING_TO_FLY["mass"], inertia: npt.ArrayLike = LEARNING_TO_FLY["inertia"],
+        arm: float = LEARNING_TO_FLY["arm"], thrust: npt.ArrayLike = LEARNING_TO_FLY["thrust"],
+        drag: float = LEARNING_TO_FLY["drag"], lag: float = LEARNING_TO_FLY["lag"], gravity: float = 9.81,
+        motors: npt.ArrayLike = (1.0, 1.0, 1.0, 1.0), wind: npt.ArrayLike = (0.0, 0.0, 0.0), force: float = 0.01324,
+        torque: float = 2.65e-5, noise: npt.ArrayLike = (0.001, 0.001, 0.002, 0.002), radius: float = 0.0,
+        period: float = 5.5, interval: float = 0.01, limit: int = 500, stage: int = N_STAGES - 1,
         render_mode: str | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         world, given = np.zeros(SIZE), locals()
         for name, (place, count, least, most) in RANGES.items():
             row = np.asarray(given[name], np.float64)

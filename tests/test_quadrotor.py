@@ -8,10 +8,10 @@ from typing import Any
 
 import gymnasium as gym
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from controllers import ActorCritic, CompiledLoop, Loop
 from envs import Quadrotor
@@ -131,15 +131,12 @@ class Twin:
         return seen, float(reward), bool(ended), self.steps >= row[places.LIMIT]
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {},
-        RL_TOOLS,
-        {"radius": 0.3, "period": 2.0, "wind": (0.01, -0.02, 0.005), "motors": (1, 0.7, 1, 0.9), "stage": 2},
-    ],
-    ids=["learning to fly", "rl tools", "changed"],
-)
+CHANGED: dict[str, Any] = {
+    "radius": 0.3, "period": 2.0, "wind": (0.01, -0.02, 0.005), "motors": (1, 0.7, 1, 0.9), "stage": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [{}, RL_TOOLS, CHANGED], ids=["learning to fly", "rl tools", "changed"])
 def test_same_as_the_twin(arguments: dict[str, Any]) -> None:
     """State, observation, reward and end, over random actions of many episodes, to 1e-12."""
     env, rng, ends, steps = Quadrotor(**arguments), np.random.default_rng(1), [0, 0], 0
@@ -188,23 +185,18 @@ def test_hover_holds_still(model: dict[str, Any]) -> None:
     assert total == pytest.approx(500.0, abs=0.1)
 
 
-def test_more_thrust_lifts_and_payload_sinks() -> None:
+def test_payload_sinks() -> None:
     """With a given thrust: a = T / m - g, before and after the mass doubles in flight."""
     env = Quadrotor(**CALM)
     world = still(env, 0.8)
-    lift = 4.0 * world[places.THRUST + 2] * 0.8**2
     for mass in (0.027, 0.054):
-        world[places.MASS] = mass
-        before = world[places.VELOCITY + 2]
+        world[places.MASS], before = mass, world[places.VELOCITY + 2]
         env.step(command(0.8))
+        lift = 4.0 * world[places.THRUST + 2] * 0.8**2
         assert world[places.VELOCITY + 2] - before == pytest.approx(0.01 * (lift / mass - 9.81), rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("pattern", "axis", "sign"),
-    [(YAW, 2, 1), (Y, 0, 1), (X, 1, -1)],
-    ids=["yaw", "roll", "pitch"],
-)
+@pytest.mark.parametrize(("pattern", "axis", "sign"), [(YAW, 2, 1), (Y, 0, 1), (X, 1, -1)])
 @SETS
 def test_rotors_turn_the_body_about_its_axes(model: dict[str, Any], pattern: Floats, axis: int, sign: int) -> None:
     """Rotors held at speeds that differ in a pattern give torque / inertia about one axis alone, and no more lift."""
@@ -267,16 +259,6 @@ def test_rotors_follow_with_their_time_constant(model: dict[str, Any]) -> None:
         np.testing.assert_allclose(entries(world, places.ROTORS, 4), expected, rtol=1e-5)
 
 
-def test_commands_beyond_the_space_are_taken_as_the_nearest() -> None:
-    """3 as 1, -3 as -1."""
-    ends = []
-    for action in (np.array([3.0, -3.0, 1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])):
-        env = Quadrotor()
-        env.reset(seed=3)
-        ends.append(repr(env.step(action)))
-    assert ends[0] == ends[1]
-
-
 def test_a_lost_motor_lifts_less() -> None:
     """A factor of 0.7 on motor 3 (back left) takes 30 % of its thrust: it sinks, and leans that way."""
     env = Quadrotor(**CALM)
@@ -310,26 +292,22 @@ def test_the_stage_may_be_changed_and_stays() -> None:
     env.set_stage(1)
     env.reset(seed=0)
     assert entries(env.world, places.ALIVE, 5) == pytest.approx([1.0, 1.5, 0.028, 0.25, 0.212])
-    for stage in (-1, 6):
-        with pytest.raises(ValueError, match=f"stage is {stage}; it must be 0 to 5."):
-            env.set_stage(stage)
+    with pytest.raises(ValueError, match=r"stage is -1; it must be 0 to 5\."):
+        env.set_stage(-1)
 
 
 @pytest.mark.parametrize(
     ("place", "inside", "outside"),
     [(0, 0.599, 0.601), (2, -0.599, -0.601), (places.VELOCITY, 999.0, 1001.0), (places.TURN + 2, -999.0, -1001.0),
-     (places.VELOCITY, 0.0, np.nan)],
-    ids=["x", "z", "velocity", "turn", "no number"],
+     (places.VELOCITY, 0.0, np.nan), (1, 0.0, np.nan)],
 )  # fmt: skip
 def test_termination(place: int, inside: float, outside: float) -> None:
-    """Just inside it goes on; just outside, or with what is no number, it ends, and the reward counts."""
+    """Just inside it goes on; just outside, or with what is no number, it ends."""
     for value, over in ((inside, False), (outside, True)):
         env = Quadrotor(gravity=0.0, thrust=(0.0, 0.0, 0.0), **CALM)
         world = still(env)
         world[place], world[places.INTERVAL] = value, 1e-9
-        _, reward, terminated, truncated, _ = env.step(command(0.0))
-        assert (terminated, truncated) == (over, False)
-        assert math.isnan(value) or reward != 0.0
+        assert env.step(command(0.0))[2:4] == (over, False)
         if over:
             with pytest.raises(gym.error.ResetNeeded, match="call reset"):
                 env.step(command(0.0))
@@ -399,17 +377,6 @@ def test_noise() -> None:
         assert np.mean(np.abs(flat) > beyond) == pytest.approx(share, abs=5.0 * math.sqrt(share / flat.size))
     world[places.NOISE : places.NOISE + 4] = 0.0
     assert np.array_equal(env.step(command(0.0))[0], clean)
-
-
-def test_a_world_is_its_row() -> None:
-    """A copy of the row put back gives the same flight again, noise and all."""
-    env = Quadrotor()
-    env.reset(seed=2)
-    kept, flights = env.world.copy(), []
-    for _ in range(2):
-        env.world[:] = kept
-        flights.append(repr([env.step(command(0.7)) for _ in range(20)]))
-    assert flights[0] == flights[1]
 
 
 def test_many_worlds_at_once_are_those_one_by_one() -> None:
@@ -499,14 +466,19 @@ def test_every_argument_stands_at_its_place() -> None:
         assert np.array_equal(world, usual), name
 
 
-@pytest.mark.parametrize("mode", ["rgb_array", "human"])
-def test_gymnasium_finds_no_fault_with_pictures(mode: str) -> None:
-    """The checker, in each mode; the display here is none."""
+def test_a_window_follows_the_flight() -> None:
+    """One figure, drawn anew on each step, closed at the end; the display here is none."""
     with mpl.rc_context({"backend": "agg"}):
-        env = gym.make("threefactor/Quadrotor-v0", render_mode=mode).unwrapped
-        check_env(env)
+        env = Quadrotor(render_mode="human")
+        env.reset(seed=0)
+        figure, shown = env._figure, []
+        for _ in range(2):
+            env.step(command(0.5))
+            shown.append(figure.axes[0].get_title())
+        assert shown == ["0.01 s", "0.02 s"] and env._figure is figure and env.render() is None
         env.close()
         env.close()
+        assert not plt.get_fignums()
 
 
 def test_pictures_show_the_craft_where_it_is() -> None:

@@ -22,15 +22,7 @@ of each other span: a row with an older base is brought by its own composite, wh
 the base of the next one, and by that one to the present. A tick so costs a dozen vectors or two, whatever the number of
 synapses, and two or three more for each row whose neuron spikes; the result is that of the dense rule but for rounding.
 
-Driven by a TD error, tags q decay by d a tick and the weights follow them, at whatever time an update comes::
-
-    q <- d q + s e  (tick) ;  w <- w + r q  (update, r = -learning rate x third factor)
-
-A row's tags and weights are then linear in e, zbar and q at the base tick: q <- d^n q + U e + V zbar and w <- w + A q +
-B e + G zbar, with numbers d^n and A for each base, and vectors that a tick and an update carry on by::
-
-    P <- kappa P + gain alpha^n psi ;  U <- d U + kappa^(n + 1) s ;  V <- d V + s P
-    A <- A + r d^n ;  B <- B + r U ;  G <- G + r V
+Tags that wait beside the weights: `deferred_tags`; rows of a sparse matrix: `sparse`.
 
 A row may wait for `HORIZON` ticks at most. The looks at the silent rows are spread over the ticks.
 """
@@ -39,7 +31,7 @@ from __future__ import annotations
 
 from threefactor._jit import kernel
 from threefactor._lanes import LANES, WIDTH, load, lowest_bit, nonzero_bits, store
-from threefactor.arrays import Array, Ints
+from threefactor.arrays import Array
 
 HORIZON, SPAN = 64, 16  # powers of 2
 LOOK = HORIZON // 2  # ticks between two looks at a silent row
@@ -47,8 +39,6 @@ LOOK = HORIZON // 2  # ticks between two looks at a silent row
 
 C, P, D, SUM = range(4)  # composites of all neurons; SUM only where sums of traces are wanted
 A, B, E_A, D_A, SUM_A = range(5)  # further ones of adaptive neurons
-TD_P, TD_U, TD_V, TD_B, TD_G, TD_KINDS = range(6)  # composites under a TD error
-TD_A, TD_DECAY = 0, 1  # and numbers, a row of HORIZON each
 
 
 @kernel
@@ -150,62 +140,6 @@ def carry_adaptation(
 
 
 @kernel
-def open_base(composites: Array, numbers: Array, slot: int) -> None:
-    """Start the composites of a base tick under a TD error."""
-    for row in range(TD_KINDS * slot, TD_KINDS * (slot + 1)):
-        for j in range(composites.shape[1]):
-            composites[row, j] = 0
-    numbers[TD_A, slot], numbers[TD_DECAY, slot] = 0, 1
-
-
-@kernel
-def carry_tags_on(
-    composites: Array, numbers: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array, gain: float,
-    decay: float, slot: int,
-) -> None:  # fmt: skip
-    """Put one tick under a TD error into the ring, whose base `slot` is open; as `carry_on`.
-
-    Parameters
-    ----------
-    composites : (TD_KINDS x HORIZON, post), read and written
-    numbers : (2, HORIZON), read and written
-        A and what a tag has kept, of each base.
-    decay : float
-        What the tags keep in this tick.
-    """
-    kappa = kappa_powers[1]
-    for n in range(HORIZON // SPAN + slot % SPAN):
-        base = live(n, slot)
-        ticks, first = (slot - base) % HORIZON, TD_KINDS * base
-        p, u, v = composites[first + TD_P], composites[first + TD_U], composites[first + TD_V]
-        weight, amount = kappa_powers[ticks + 1], gain * alpha_powers[ticks]
-        for j in range(psi.size):
-            trace = kappa * p[j] + amount * psi[j]
-            p[j] = trace
-            u[j] = decay * u[j] + weight * s[j]
-            v[j] = decay * v[j] + s[j] * trace
-        numbers[TD_DECAY, base] *= decay
-
-
-@kernel
-def carry_update_on(composites: Array, numbers: Array, r: float, slot: int, is_open: bool) -> None:
-    """Put an update w <- w + r q into the ring; `slot` is the base of the tick to come, which may be open already."""
-    newest, opens_span = (slot - 1) % HORIZON, is_open and slot % SPAN == 0
-    # rows from within the span that has just ended will come by the base that is open, and find the update there
-    for n in range(HORIZON // SPAN + (0 if opens_span else newest % SPAN)):
-        base = live(n, newest)
-        first = TD_KINDS * base
-        u, v = composites[first + TD_U], composites[first + TD_V]
-        b, g = composites[first + TD_B], composites[first + TD_G]
-        for j in range(u.size):
-            b[j] += r * u[j]
-            g[j] += r * v[j]
-        numbers[TD_A, base] += r * numbers[TD_DECAY, base]
-    if is_open and not opens_span:  # the first of a span is among those above
-        numbers[TD_A, slot] += r
-
-
-@kernel
 def list_rows(due: Array, pre: Array, age: Array, slot: int, everything: bool) -> None:
     """List the rows to bring up to date: those of active neurons, silent ones whose turn it is, or `everything`.
 
@@ -299,79 +233,6 @@ def bring_up(
         if recurrent:
             x[i, i] = 0
         age[i] = 0
-
-
-@kernel
-def bring_sparse_up(
-    x: Array, ebar: Array, eps_a: Array, targets: Array, starts: Ints, age: Array, base_zbar: Array, due: Array,
-    composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, lif: int,
-) -> None:  # fmt: skip
-    """As `bring_up`, for the entries of a sparse matrix, row by row; entry k leads to neuron `targets[k]`."""
-    kinds, more = composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
-    for listed in range(int(due[age.size])):
-        i = int(due[listed])
-        waiting, zbar = int(age[i]), base_zbar[i]
-        base = (slot - waiting) % HORIZON
-        while waiting > 0:
-            ticks = ticks_to_next(base, waiting, slot)
-            kappa, decay, of_all, of_adaptive = kappa_powers[1], kappa_powers[ticks], kinds * base, more * base
-            for k in range(starts[i], starts[i + 1]):
-                j, trace = int(targets[k]), ebar[k]
-                change = kappa * composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
-                trace = decay * trace + zbar * composites[of_all + P, j]
-                if j >= lif:
-                    a, m = eps_a[k], j - lif
-                    change += a * adaptive[of_adaptive + D_A, m]
-                    trace += a * adaptive[of_adaptive + E_A, m]
-                    eps_a[k] = adaptive[of_adaptive + A, m] * a + zbar * adaptive[of_adaptive + B, m]
-                x[k] += change
-                ebar[k] = trace
-            zbar = alpha_powers[ticks] * zbar
-            waiting -= ticks
-            base = (base + ticks) % HORIZON
-        age[i] = 0
-
-
-@kernel
-def bring_tags_up(
-    w: Array, tags: Array, ebar: Array, age: Array, base_zbar: Array, due: Array, composites: Array, numbers: Array,
-    kappa_powers: Array, alpha_powers: Array, slot: int, recurrent: bool, is_open: bool,
-) -> None:  # fmt: skip
-    """As `bring_up`, under a TD error. Where base `slot` is open, rows that wait from it on may owe an update alone."""
-    n = w.shape[1]
-    for listed in range(int(due[age.size])):
-        i = int(due[listed])
-        waiting, zbar = int(age[i]), base_zbar[i]
-        base = (slot - waiting) % HORIZON
-        # whether what was learnt since the last tick stands with the base that is open alone
-        owes = is_open and (waiting == 0 or (slot % SPAN == 0 and base % SPAN != 0 and waiting < SPAN))
-        while waiting > 0:
-            ticks = ticks_to_next(base, waiting, slot)
-            first, decay, keep, a = TD_KINDS * base, kappa_powers[ticks], numbers[TD_DECAY, base], numbers[TD_A, base]
-            for j in range(n):
-                trace, tag = ebar[i, j], tags[i, j]
-                w[i, j] += a * tag + composites[first + TD_B, j] * trace + zbar * composites[first + TD_G, j]
-                tags[i, j] = keep * tag + composites[first + TD_U, j] * trace + zbar * composites[first + TD_V, j]
-                ebar[i, j] = decay * trace + zbar * composites[first + TD_P, j]
-            zbar = alpha_powers[ticks] * zbar
-            waiting -= ticks
-            base = (base + ticks) % HORIZON
-        if owes:
-            for j in range(n):
-                w[i, j] += numbers[TD_A, slot] * tags[i, j]
-        if recurrent:
-            w[i, i] = 0
-            tags[i, i] = 0
-        age[i] = 0
-
-
-@kernel
-def gather_sparse(current: Array, w: Array, targets: Array, starts: Ints, pre: Array, due: Array) -> None:
-    """As `gather_listed`, for a sparse matrix."""
-    for listed in range(int(due[starts.size - 1])):
-        i = int(due[listed])
-        for k in range(starts[i], starts[i + 1]):
-            current[int(targets[k])] += pre[i] * w[k]
 
 
 @kernel

@@ -11,21 +11,13 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import (
-    HORIZON,
-    bring_sparse_up,
-    bring_tags_up,
-    bring_up,
-    gather_listed,
-    gather_sparse,
-    list_rows,
-    open_base,
-    restart,
-)
+from threefactor.deferral import HORIZON, bring_up, gather_listed, list_rows, restart
+from threefactor.deferred_tags import bring_tags_up, open_base
 from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.readouts import integrate_readout, softmax
 from threefactor.regularisers import rate_signal
+from threefactor.sparse import bring_sparse_up, gather_sparse
 
 
 @kernel

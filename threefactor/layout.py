@@ -28,7 +28,8 @@ import numpy as np
 from threefactor._jit import grid, kernel, window
 from threefactor._lanes import LANES
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON, TD_KINDS
+from threefactor.deferral import HORIZON
+from threefactor.deferred_tags import KINDS
 from threefactor.settings import NetworkSettings
 from threefactor.surrogates import SURROGATES
 
@@ -203,7 +204,7 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
             lasting += [(block, TARGETS + rec, square)] if sparse else []
         lasting += [(block, FILTER, 3), (block, RHO, n)]
         if defers:
-            traces.append((block, COMPOSITES, (TD_KINDS if td else 3 + averaged) * HORIZON * n))
+            traces.append((block, COMPOSITES, (KINDS if td else 3 + averaged) * HORIZON * n))
             traces += [(block, TD_NUMBERS, 2 * HORIZON)] if td else []
             traces.append((block, COMPOSITES_A, (4 + averaged) * HORIZON * n_alif))
             lasting += [(block, KAPPA_POWERS, HORIZON + 1), (block, ALPHA_POWERS, HORIZON + 1)]

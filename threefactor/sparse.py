@@ -1,4 +1,4 @@
-"""Sparse connectivity: from masks to rows of entries."""
+"""Sparse connectivity: from masks to rows of entries, and rows that wait as those of `deferral` do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from threefactor._jit import kernel
+from threefactor.arrays import Array, Ints
+from threefactor.deferral import D_A, E_A, HORIZON, A, B, C, D, P, ticks_to_next
 from threefactor.settings import NetworkSettings
 
 
@@ -51,3 +54,43 @@ def compressed(s: NetworkSettings, masks: Mapping[str, Any]) -> dict[tuple[int, 
             raise ValueError(f"a layer of {shape[0]} neurons is beyond what {s.dtype} counts; take dtype='float64'.")
         found[key] = columns
     return found
+
+
+@kernel
+def bring_sparse_up(
+    x: Array, ebar: Array, eps_a: Array, targets: Array, starts: Ints, age: Array, base_zbar: Array, due: Array,
+    composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, lif: int,
+) -> None:  # fmt: skip
+    """As `bring_up`, for the entries of a sparse matrix, row by row; entry k leads to neuron `targets[k]`."""
+    kinds, more = composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
+    for listed in range(int(due[age.size])):
+        i = int(due[listed])
+        waiting, zbar = int(age[i]), base_zbar[i]
+        base = (slot - waiting) % HORIZON
+        while waiting > 0:
+            ticks = ticks_to_next(base, waiting, slot)
+            kappa, decay, of_all, of_adaptive = kappa_powers[1], kappa_powers[ticks], kinds * base, more * base
+            for k in range(starts[i], starts[i + 1]):
+                j, trace = int(targets[k]), ebar[k]
+                change = kappa * composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
+                trace = decay * trace + zbar * composites[of_all + P, j]
+                if j >= lif:
+                    a, m = eps_a[k], j - lif
+                    change += a * adaptive[of_adaptive + D_A, m]
+                    trace += a * adaptive[of_adaptive + E_A, m]
+                    eps_a[k] = adaptive[of_adaptive + A, m] * a + zbar * adaptive[of_adaptive + B, m]
+                x[k] += change
+                ebar[k] = trace
+            zbar = alpha_powers[ticks] * zbar
+            waiting -= ticks
+            base = (base + ticks) % HORIZON
+        age[i] = 0
+
+
+@kernel
+def gather_sparse(current: Array, w: Array, targets: Array, starts: Ints, pre: Array, due: Array) -> None:
+    """As `gather_listed`, for a sparse matrix."""
+    for listed in range(int(due[starts.size - 1])):
+        i = int(due[listed])
+        for k in range(starts[i], starts[i + 1]):
+            current[int(targets[k])] += pre[i] * w[k]

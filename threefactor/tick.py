@@ -15,7 +15,8 @@ from __future__ import annotations
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON, carry_adaptation, carry_on, carry_tags_on, open_base
+from threefactor.deferral import HORIZON, carry_adaptation, carry_on
+from threefactor.deferred_tags import carry_tags_on, open_base
 from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, start_rows
 from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.learning_signals import broadcast, from_above, from_above_sparse

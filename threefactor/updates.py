@@ -7,7 +7,8 @@ import numpy as np
 from threefactor import layout as at
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON, carry_update_on
+from threefactor.deferral import HORIZON
+from threefactor.deferred_tags import carry_update_on
 from threefactor.forward import fill
 from threefactor.layout import has, matrix, vector
 from threefactor.optimisers import (
