@@ -32,8 +32,20 @@ class CompiledEnv(gym.Env[npt.NDArray[np.float32], Any]):
 
     def __init__(self, world: Floats, n_command: int, n_observation: int) -> None:
         self.world, self.command, self._seen = world, np.zeros(n_command), np.zeros(n_observation)
-        self._enter = entry(type(self).kernel, world, self.command, self._seen)
+        self._compile()
         self._over = True
+
+    def _compile(self) -> None:
+        self._enter = entry(type(self).kernel, self.world, self.command, self._seen)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: all but the machine code."""
+        return {name: value for name, value in vars(self).items() if name != "_enter"}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        """Go on as the one that was copied."""
+        vars(self).update(saved)
+        self._compile()
 
     def begin(self, rng: np.random.Generator, seen: Floats) -> None:
         """Write the first state of an episode into `world`, and its observation into `seen`."""
@@ -61,9 +73,9 @@ class CompiledEnv(gym.Env[npt.NDArray[np.float32], Any]):
         if self._over:
             raise gym.error.ResetNeeded("the episode has ended or not begun; call reset() first.")
         given = np.asarray(action, dtype=np.float64)
-        if given.size != self.command.size or not np.isfinite(given).all():
-            raise ValueError(f"action is {action!r}; it must be {self.command.size} finite numbers.")
-        self.command[:] = given.reshape(-1)
+        if given.shape not in (self.action_space.shape, self.command.shape) or not np.isfinite(given).all():
+            raise ValueError(f"action is {action!r}; it must be finite, of shape {self.action_space.shape}.")
+        self.command[:] = given
         reward, terminated, truncated = self._enter(self.world, self.command, self._seen)
         self._over = terminated or truncated
         return self._seen.astype(np.float32), reward, terminated, truncated, {}
