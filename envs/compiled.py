@@ -75,7 +75,7 @@ class CompiledEnv(gym.Env[npt.NDArray[np.float32], Any]):
         given = np.asarray(action, dtype=np.float64)
         if given.shape not in (self.action_space.shape, self.command.shape) or not np.isfinite(given).all():
             raise ValueError(f"action is {action!r}; it must be finite, of shape {self.action_space.shape}.")
-        self.command[:] = given
+        self.command[:] = given.reshape(-1)
         reward, terminated, truncated = self._enter(self.world, self.command, self._seen)
         self._over = terminated or truncated
         return self._seen.astype(np.float32), reward, terminated, truncated, {}
