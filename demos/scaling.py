@@ -101,7 +101,7 @@ def floor(neurons: int, ticks: int) -> Row:
 
 def draw(rows: list[Row]) -> None:
     """A panel for each thing that grows."""
-    figure = new_figure(12, 3.4)
+    figure = new_figure(12, 3.7)
     labels = {"neurons": "hidden neurons", "inputs": "inputs", "activity": "share of neurons that spike",
               "layers": "layers of 100 neurons"}  # fmt: skip
     looks = {DENSE: (BLUE, "o-"), SPARSE: (RED, "s-"), VISITED: (GREY, "--")}
@@ -117,7 +117,7 @@ def draw(rows: list[Row]) -> None:
             axes.set_ylim(bottom=0)
         axes.set(xlabel=label, ylabel="one learning tick, median [microseconds]")
         axes.grid(alpha=0.25)
-    figure.axes[0].legend(frameon=False, fontsize="x-small", loc="lower right")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     save_figure(figure, RESULTS / "scaling.png")
 
 

@@ -488,4 +488,5 @@ def _draw(figure: Any, world: Floats, trail: Floats) -> None:
     axes.plot(*corners.T, "o", color=BLUE, markersize=6)
     for axis, middle in zip("xyz", aim, strict=True):
         getattr(axes, f"set_{axis}lim")(middle - FARTHEST, middle + FARTHEST)
+    axes.set_box_aspect(None, zoom=0.85)  # room for the label of z
     axes.set(xlabel="x [m]", ylabel="y [m]", zlabel="z [m]", title=f"{world[STEPS] * world[INTERVAL]:.2f} s")
