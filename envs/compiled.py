@@ -77,5 +77,5 @@ class CompiledEnv(gym.Env[npt.NDArray[np.float32], Any]):
             raise ValueError(f"action is {action!r}; it must be finite, of shape {self.action_space.shape}.")
         self.command[:] = given.reshape(-1)
         reward, terminated, truncated = self._enter(self.world, self.command, self._seen)
-        self._over = terminated or truncated
-        return self._seen.astype(np.float32), reward, terminated, truncated, {}
+        self._over = bool(terminated or truncated)
+        return self._seen.astype(np.float32), float(reward), bool(terminated), bool(truncated), {}
