@@ -54,7 +54,6 @@ class Learner:
         intentional = s.optimiser == "intentional"
         most = MOST_TOGETHER / self.n_copies if intentional else np.inf
         # the changes of the entries' log-probabilities, which add up to that of the action, are of either sign
-        several = self.actions.n_action > 1
         actor_rate = s.actor_rate * (np.sqrt(self.actions.n_action) if intentional else 1.0)
         shared: dict[str, Any] = {
             "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
@@ -80,7 +79,7 @@ class Learner:
             network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
         self.schedule = SlopeSchedule(s.slope_schedule)
         # what has many joints does better and better for long: near its best so far is not near its end
-        self.annealing = Annealing(*((0.0, 0.0) if several else (s.step_annealing, s.noise_annealing)))
+        self.annealing = Annealing(*((0.0, 0.0) if self.actions.several else (s.step_annealing, s.noise_annealing)))
         self._actor_rate = self.actor.learning_rate
         self._rng = np.random.default_rng(self.seed)
         actions = self.actions
@@ -115,7 +114,7 @@ class Learner:
             places.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
             places.NOISE_CORRELATION: s.noise_correlation,
             places.WIDTH: 1.0, places.NOVELTY: s.novelty,
-            places.DEVIATION_BIAS: s.deviation_bias - NARROWER * (self.actions.n_action > 1),
+            places.DEVIATION_BIAS: s.deviation_bias - NARROWER * self.actions.several,
             places.NORMALISE_ERROR: s.optimiser == "intentional",
         }.items():  # fmt: skip
             self._memory[place] = value

@@ -85,6 +85,11 @@ class Actions:
                 "wrap the environment with TransformAction."
             )
 
+    @property
+    def several(self) -> bool:
+        """Whether an action has more than one entry."""
+        return self.n_action > 1
+
     def draw(self, rng: np.random.Generator, noise: Array) -> None:
         """Fill `noise` with the standard normal numbers that the policy needs for one action."""
         rng.standard_normal(out=noise)

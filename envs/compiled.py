@@ -36,11 +36,12 @@ class CompiledEnv(gym.Env[npt.NDArray[np.float32], Any]):
         self._over = True
 
     def _compile(self) -> None:
+        """Have all machine code made that the world calls; after a copy, too, which takes none along."""
         self._enter = entry(type(self).kernel, self.world, self.command, self._seen)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: all but the machine code."""
-        return {name: value for name, value in vars(self).items() if name != "_enter"}
+        return {name: value for name, value in vars(self).items() if not isinstance(value, type(self._enter))}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         """Go on as the one that was copied."""

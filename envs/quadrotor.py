@@ -375,10 +375,13 @@ class Quadrotor(CompiledEnv):
         self.observation_space = gym.spaces.Box(-high, high)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
         super().__init__(world, 4, N_OBSERVATION)
-        self._observe = entry(observe, world, self._seen)
         self._figure: Any = None
         self._trail: list[Floats] = []
         self.set_stage(stage)
+
+    def _compile(self) -> None:
+        super()._compile()
+        self._observe = entry(observe, self.world, self._seen)
 
     def set_stage(self, stage: int) -> None:
         """Set the reward's weights to those of a stage of the curriculum, 0 to 5, from the next step on.

@@ -13,7 +13,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs import CartPole, DelayedCue, EvidenceAccumulation, PatternGeneration, SequenceTracking
+from envs import CartPole, DelayedCue, EvidenceAccumulation, PatternGeneration, Quadrotor, SequenceTracking
+from envs.compiled import CompiledEnv
 from envs.sequences import SequenceWorld
 
 EVIDENCE = {"n_cues": 3, "silence": 4.0, "cue": 6.0, "delay": 5.0, "recall": 4.0, "n_group": 2}
@@ -229,14 +230,15 @@ def test_cart_pole_is_gymnasiums(physics: dict[str, float]) -> None:
     assert ends == 20
 
 
-def test_a_compiled_world_can_be_copied() -> None:
+@pytest.mark.parametrize(("make", "action"), [(CartPole, 1), (Quadrotor, np.full(4, 0.33))], ids=["cart", "quadrotor"])
+def test_a_compiled_world_can_be_copied(make: type[CompiledEnv], action: Any) -> None:
     """By pickle, amid an episode, its random numbers included."""
-    env = CartPole(length=0.7)
+    env = make()
     env.reset(seed=4)
-    env.step(1)
+    env.step(action)
     copied = pickle.loads(pickle.dumps(env))
     for each in (env, copied):
-        each.step(0)
+        each.step(action)
     assert np.array_equal(env.world, copied.world) and env.world is not copied.world
     assert np.array_equal(env.reset()[0], copied.reset()[0])
 
