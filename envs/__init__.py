@@ -6,17 +6,30 @@ the others is a compiled kernel, see `envs.compiled`.
 
 import gymnasium as gym
 
+from envs.arm import Arm
 from envs.cart_pole import CartPole
+from envs.cursor import Cursor
 from envs.delayed_cue import DelayedCue
 from envs.evidence_accumulation import EvidenceAccumulation
 from envs.pattern_generation import PatternGeneration
 from envs.quadrotor import Quadrotor
 from envs.sequence_tracking import SequenceTracking
 
-__all__ = ["CartPole", "DelayedCue", "EvidenceAccumulation", "PatternGeneration", "Quadrotor", "SequenceTracking"]
+__all__ = [
+    "Arm",
+    "CartPole",
+    "Cursor",
+    "DelayedCue",
+    "EvidenceAccumulation",
+    "PatternGeneration",
+    "Quadrotor",
+    "SequenceTracking",
+]
 
 for _name, _module, _threshold in (
+    ("Arm", "arm", -30.0),
     ("CartPole", "cart_pole", 475.0),
+    ("Cursor", "cursor", -10.0),
     ("DelayedCue", "delayed_cue", 0.9),
     ("EvidenceAccumulation", "evidence_accumulation", 0.86),
     ("PatternGeneration", "pattern_generation", -10.0),

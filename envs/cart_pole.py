@@ -7,12 +7,14 @@ import math
 import gymnasium as gym
 import numpy as np
 
-from envs.compiled import CompiledEnv, Floats
+from envs.compiled import MOST, TINY, CompiledEnv, Floats, Range
 from envs.sequences import require
 from threefactor._jit import kernel
 
 POSITION, VELOCITY, ANGLE, TURN, STEPS, GRAVITY, CART, POLE, LENGTH, FORCE, INTERVAL, LIMIT = range(12)
 FARTHEST, STEEPEST = 2.4, 12.0 * math.pi / 180.0  # [m], [rad]
+NAMES = {"gravity": GRAVITY, "cart": CART, "pole": POLE, "length": LENGTH, "force": FORCE, "interval": INTERVAL}
+RANGES = {name: Range(place, (), TINY, MOST) for name, place in NAMES.items()}
 
 
 @kernel
@@ -41,7 +43,8 @@ class CartPole(CompiledEnv):
     Description
     -----------
     A cart moves along a track, pushed to the left or to the right; a pole stands on it, hinged without friction. It is
-    Gymnasium's CartPole-v1, with its numbers, compiled and with all parameters free.
+    Gymnasium's CartPole-v1, with its numbers, compiled and with all parameters free: those from `gravity` to `interval`
+    may be changed amid an episode by `change`, and stay as they are over a reset.
 
     Action Space
     ------------
@@ -103,19 +106,18 @@ class CartPole(CompiledEnv):
     """
 
     kernel = staticmethod(step)
+    ranges = RANGES
 
     def __init__(
         self, gravity: float = 9.8, cart: float = 1.0, pole: float = 0.1, length: float = 0.5, force: float = 10.0,
         interval: float = 0.02, limit: int = 500,
     ) -> None:  # fmt: skip
-        given = {"gravity": gravity, "cart": cart, "pole": pole, "length": length, "force": force, "interval": interval}
-        for name, value in given.items():
-            require(name, value, 0.0 < value < math.inf, "finite and above 0")
+        super().__init__(np.zeros(LIMIT + 1), 1, 4, locals())
         require("limit", limit, limit >= 1, "1 or more")
+        self.world[LIMIT] = limit
         largest = np.finfo(np.float32).max  # checkers do not like infinity
         high = np.array([2.0 * FARTHEST, largest, 2.0 * STEEPEST, largest], dtype=np.float32)
         self.observation_space, self.action_space = gym.spaces.Box(-high, high), gym.spaces.Discrete(2)
-        super().__init__(np.array([0.0] * 5 + [*given.values(), float(limit)]), 1, 4)
 
     def begin(self, rng: np.random.Generator, seen: Floats) -> None:
         """A cart near the middle, a pole nearly upright."""

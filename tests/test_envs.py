@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 import warnings
 from typing import Any
@@ -13,8 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs import CartPole, DelayedCue, EvidenceAccumulation, PatternGeneration, Quadrotor, SequenceTracking
-from envs.compiled import CompiledEnv
+from envs import DelayedCue, EvidenceAccumulation, PatternGeneration, SequenceTracking
 from envs.sequences import SequenceWorld
 
 EVIDENCE = {"n_cues": 3, "silence": 4.0, "cue": 6.0, "delay": 5.0, "recall": 4.0, "n_group": 2}
@@ -25,6 +23,8 @@ SEQUENCES: dict[str, dict[str, Any]] = {
     "threefactor/SequenceTracking-v0": {"duration": 60.0, "n_in": 9, "lag": 5, "dt": 0.5},
 }
 WORLDS = SEQUENCES | {
+    "threefactor/Arm-v0": {"actuation": "muscle", "n_targets": 0, "limit": 20},
+    "threefactor/Cursor-v0": {"n_units": 5, "n_targets": 0, "recentre": False, "drift": 1.0, "limit": 20},
     "threefactor/CartPole-v0": {"length": 1.5, "limit": 20},
     "threefactor/Quadrotor-v0": {"radius": 0.3, "limit": 20},
 }
@@ -203,60 +203,3 @@ def test_arguments_out_of_range_are_refused(
     """The error says what was given and what is wanted."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         world(**arguments)
-
-
-@pytest.mark.parametrize("physics", [{}, {"gravity": 3.0, "length": 1.5, "force": 5.0}], ids=["usual", "other"])
-def test_cart_pole_is_gymnasiums(physics: dict[str, float]) -> None:
-    """From the same first state, the same observations, rewards and ends, with changed physics too."""
-    theirs, ours = gym.make("CartPole-v1").unwrapped, CartPole(**physics)
-    for name, value in physics.items():
-        setattr(theirs, {"force": "force_mag"}.get(name, name), value)
-    theirs.polemass_length = theirs.masspole * theirs.length  # type: ignore[attr-defined]
-    rng, ends = np.random.default_rng(0), 0
-    for episode in range(20):
-        theirs.reset(seed=episode)
-        ours.reset(seed=episode)
-        ours.world[:4] = theirs.state  # type: ignore[attr-defined]
-        for _ in range(200):
-            action = int(rng.integers(2))
-            shown, reward, terminated, _, _ = theirs.step(action)
-            seen, given, ended, _, _ = ours.step(action)
-            np.testing.assert_allclose(seen, shown, rtol=1e-6)
-            np.testing.assert_allclose(ours.world[:4], theirs.state, rtol=1e-12, atol=1e-14)  # type: ignore[attr-defined]
-            assert (given, ended) == (reward, terminated)
-            if terminated:
-                ends += 1
-                break
-    assert ends == 20
-
-
-@pytest.mark.parametrize(("make", "action"), [(CartPole, 1), (Quadrotor, np.full(4, 0.33))], ids=["cart", "quadrotor"])
-def test_a_compiled_world_can_be_copied(make: type[CompiledEnv], action: Any) -> None:
-    """By pickle, amid an episode, its random numbers included."""
-    env = make()
-    env.reset(seed=4)
-    env.step(action)
-    copied = pickle.loads(pickle.dumps(env))
-    for each in (env, copied):
-        each.step(action)
-    assert np.array_equal(env.world, copied.world) and env.world is not copied.world
-    assert np.array_equal(env.reset()[0], copied.reset()[0])
-
-
-def test_compiled_worlds_refuse_what_they_cannot_do() -> None:
-    """A step before a reset or after an end, an action of another shape or not finite, parameters out of range."""
-    env = CartPole(limit=3)
-    with pytest.raises(gym.error.ResetNeeded, match="call reset"):
-        env.step(0)
-    env.reset(seed=0)
-    before = env.world.copy()
-    for action in ([0, 1], np.nan):
-        with pytest.raises(ValueError, match="must be finite, of shape"):
-            env.step(action)
-    assert np.array_equal(env.world, before)
-    assert [env.step(t % 2)[3] for t in range(3)] == [False, False, True]
-    with pytest.raises(gym.error.ResetNeeded, match="call reset"):
-        env.step(0)
-    for wrong in ({"gravity": 0.0}, {"length": -1.0}, {"pole": np.inf}, {"limit": 0}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            CartPole(**wrong)
