@@ -24,6 +24,8 @@ from threefactor.settings import build
 
 MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
 NARROWER = 3.0  # of an action of several entries: its first deviation is divided by exp of this
+# least deviation, of one entry and of each of several: joints that are quite still, which costs no force, learn nothing
+LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
 LARGEST = np.finfo(np.float64).max
 
 
@@ -109,7 +111,8 @@ class Learner:
         s = self.settings
         for place, value in {
             places.DISCOUNT: s.discount, places.TRACE_DECAY: s.trace_decay, places.ENTROPY: s.entropy,
-            places.SIGMA_FLOOR: 1e-3, places.OBSERVATION_LIMIT: 10.0, places.SCALE_REWARDS: s.scale_rewards,
+            places.SIGMA_FLOOR: LEAST_OF_SEVERAL if self.actions.several else LEAST,
+            places.OBSERVATION_LIMIT: 10.0, places.SCALE_REWARDS: s.scale_rewards,
             places.NORMALISE: s.normalise_observations, places.KEEP_STATE: s.keep_state, places.REWARD_SCALE: 1.0,
             places.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
             places.NOISE_CORRELATION: s.noise_correlation,

@@ -78,7 +78,8 @@ class Twin:
             for net in (agent.actor, agent.critic)
         )
         self.categorical = not isinstance(self.space, Box)
-        self.bias = self.s.deviation_bias - (3.0 if math.prod(self.space.shape or ()) > 1 else 0.0)
+        several = math.prod(self.space.shape or ()) > 1
+        self.bias, self.floor = self.s.deviation_bias - (3.0 if several else 0.0), 0.03 if several else 1e-3
         self.ends = np.cumsum(getattr(self.space, "nvec", getattr(self.space, "n", 0)))  # of the choices of each entry
         self.width = 1.0  # what exploration is scaled by
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
@@ -166,7 +167,7 @@ class Twin:
             )
             return self.chosen + self.space.start
         mu, raw = np.split(y, 2)
-        self.drawn = mu + self.width * (1e-3 + np.exp(raw + self.bias)) * self.noise
+        self.drawn = mu + self.width * (self.floor + np.exp(raw + self.bias)) * self.noise
         return self._in_box(self.drawn)
 
     def _blame(self, weight: float) -> Floats:
@@ -182,7 +183,7 @@ class Twin:
             )
         mu, raw = np.split(y, 2)
         by_raw = np.exp(raw + self.bias)
-        spread = self.width * (1e-3 + by_raw)
+        spread = self.width * (self.floor + by_raw)
         error = np.zeros((2, mu.size))
         for k, (draw, u) in enumerate(zip(self.drawn, self.noise, strict=True)):
             by_mu, by_log_spread = u, u * u - 1.0
