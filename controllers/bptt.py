@@ -228,12 +228,16 @@ class BPTT:
                 tag *= network.masks[name]
         return tags
 
-    def update(self, scale: float = 1.0) -> None:
-        """Descend along the gradient of `scale` times the stored errors, and of costs of spiking; drop the history."""
-        if not np.isfinite(scale):
-            raise ValueError(f"scale is {scale}; it must be finite. Nothing was learnt.")
+    def update(self, scale: npt.ArrayLike = 1.0) -> None:
+        """Descend along the gradient of `scale` times the stored errors, and of costs of spiking; drop the history.
+
+        `scale` is one number, or one for each stored tick, such as the advantages of a policy gradient.
+        """
+        given = np.asarray(scale, np.float64)
+        if given.shape not in ((), (self._ticks,)) or not np.isfinite(given).all():
+            raise ValueError(f"scale is {given}; it must be finite, one or {self._ticks}. Nothing was learnt.")
         if self._ticks:
-            self._errors[: self._ticks] *= scale
+            self._errors[: self._ticks] *= given.reshape(-1, 1)
             self.gradients()
             self.network.update()
             self.network.clear()

@@ -25,7 +25,8 @@ class ClonerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rest : {"observation", "episode", "never"}
         Before what the neurons are put to rest.
     optimiser, learning_rate
-        As in `threefactor.NetworkSettings`.
+        As in `threefactor.NetworkSettings`; with "intentional" the rate is the share of the error that one step is
+        meant to take away.
     membrane_decay, readout_decay, adaptation_decay : float
         What membrane, readout and adaptation keep from tick to tick.
     surrogate, slope, height, normalisation, and all others
@@ -36,7 +37,7 @@ class ClonerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     student_acts: Fraction = 1.0
     ticks: Annotated[int, Meta(ge=1)] = 4
     rest: Literal["observation", "episode", "never"] = "observation"
-    optimiser: Literal["sgd", "adam", "obgd"] = "adam"
+    optimiser: Literal["intentional", "sgd", "adam", "obgd"] = "adam"
     learning_rate: Positive = 0.001
     membrane_decay: Fraction = 0.5
     readout_decay: Fraction = 0.7

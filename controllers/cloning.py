@@ -18,6 +18,7 @@ import numpy.typing as npt
 from controllers.cloner_settings import ClonerSettings
 from controllers.normalisation import LARGE, observe, standardise
 from controllers.policies import CATEGORICAL
+from controllers.population import averaging, descend
 from controllers.settings import tau_of
 from controllers.spaces import Actions, flat_size
 from threefactor import Network, SlopeSchedule
@@ -90,7 +91,7 @@ class Cloner:
             normalise_current=True, surrogate=s.surrogate, slope=s.slope, height=s.height,
             normalisation=s.normalisation, optimiser=s.optimiser, learning_rate=s.learning_rate,
             freeze_hidden=s.freeze_hidden, w_out_scale=0.0, dtype=s.dtype,
-            readout="softmax" if categorical else "linear", seed=self.seed,
+            readout="softmax" if categorical else "linear", seed=self.seed, tag_decay=0.0, **averaging(s.optimiser),
         )  # fmt: skip
         self.schedule = SlopeSchedule(s.slope_schedule)
         self._rng = np.random.default_rng(self.seed)
@@ -282,7 +283,7 @@ class Cloner:
             loss = 0.5 * float(error @ error)
         numbers[LOSS] += 0.01 * (loss - numbers[LOSS])
         numbers[RATE] += 0.01 * (float(self.network.spikes().mean()) - numbers[RATE])
-        self.network.learn(error)
+        descend(self.network, error)
         self._chosen[:] = own if self._rng.random() < self.settings.student_acts else wanted
         return self.actions.decode(self._chosen)
 

@@ -105,6 +105,20 @@ class Actions:
         # rounding to the space's type may step over a bound
         return np.clip((self._middle + self._reach * unit).astype(box.dtype), box.low, box.high)
 
+    def encode(self, action: Any) -> Array:
+        """For a box: what of [-1, 1] stands for an action; beyond if the action is. Undoes `decode`.
+
+        Raises
+        ------
+        ValueError
+            Another number of entries than the space has, or one that is not finite.
+        """
+        given = np.asarray(action, dtype=np.float64).reshape(-1)
+        if given.size != self.n_action or not np.isfinite(given).all():
+            raise ValueError(f"action is {action!r}, which is not of {self.space}.")
+        unit: Array = (given - self._middle.reshape(-1)) / np.maximum(self._reach.reshape(-1), 1e-300)
+        return unit
+
     def scales(self) -> tuple[Array, bool]:
         """For compiled code: middle, reach, lower and upper bound of each entry, one row; whether it is float32."""
         if isinstance(self.space, gym.spaces.Discrete):

@@ -1,29 +1,41 @@
 """Worlds, each a gymnasium.Env, registered as ``threefactor/NAME-v0`` when this package is imported.
 
 The sequence worlds are supervised tasks too: their `draw` gives one trial, an `envs.sequences.Sequence`. The step of
-the others is a compiled kernel, see `envs.compiled`.
+the others is a compiled kernel, see `envs.compiled`. Any environment, of others too, changes under `Change` and
+`Actuators`, by a schedule, and shows less under the other wrappers.
 """
 
 import gymnasium as gym
 
 from envs.arm import Arm
 from envs.cart_pole import CartPole
+from envs.changes import Actuators, Change
 from envs.cursor import Cursor
 from envs.delayed_cue import DelayedCue
 from envs.evidence_accumulation import EvidenceAccumulation
 from envs.pattern_generation import PatternGeneration
 from envs.quadrotor import Quadrotor
+from envs.schedules import RandomWalk, Ramp, StepChange
 from envs.sequence_tracking import SequenceTracking
+from envs.wrappers import DropObservation, MaskObservation, NoisyObservation
 
 __all__ = [
+    "Actuators",
     "Arm",
     "CartPole",
+    "Change",
     "Cursor",
     "DelayedCue",
+    "DropObservation",
     "EvidenceAccumulation",
+    "MaskObservation",
+    "NoisyObservation",
     "PatternGeneration",
     "Quadrotor",
+    "Ramp",
+    "RandomWalk",
     "SequenceTracking",
+    "StepChange",
 ]
 
 for _name, _module, _threshold in (

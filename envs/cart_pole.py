@@ -14,7 +14,7 @@ from threefactor._jit import kernel
 POSITION, VELOCITY, ANGLE, TURN, STEPS, GRAVITY, CART, POLE, LENGTH, FORCE, INTERVAL, LIMIT = range(12)
 FARTHEST, STEEPEST = 2.4, 12.0 * math.pi / 180.0  # [m], [rad]
 NAMES = {"gravity": GRAVITY, "cart": CART, "pole": POLE, "length": LENGTH, "force": FORCE, "interval": INTERVAL}
-RANGES = {name: Range(place, (), TINY, MOST) for name, place in NAMES.items()}
+RANGES = {name: Range(place, (), -MOST if name == "force" else TINY, MOST) for name, place in NAMES.items()}
 
 
 @kernel
@@ -85,7 +85,7 @@ class CartPole(CompiledEnv):
     length : float
         Half the pole's length [m], above 0.
     force : float
-        Of a push [N], above 0.
+        Of a push [N]; below 0 it goes the other way.
     interval : float
         Of a step [s], above 0.
     limit : int

@@ -84,7 +84,7 @@ class Quadrotor(CompiledEnv):
     --------------
     In one of ten episodes at rest and upright at the origin. Else position uniform in +-0.2 m, velocity in +-1 m/s and
     turn in +-1 rad/s, on each axis, and an attitude uniform among those at most 90 degrees from upright. Rotors at half
-    their top speed.
+    their top speed. With the option ``"at_rest"`` true, `reset` begins at rest and upright at the origin in any case.
 
     Episode End
     -----------
@@ -176,6 +176,7 @@ class Quadrotor(CompiledEnv):
         high = np.repeat(np.array([2.0 * FARTHEST, 2.0, largest], np.float32), [3, 9, 6])
         self.observation_space = gym.spaces.Box(-high, high)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self._at_rest = False
         self.set_stage(stage)
 
     def _compile(self) -> None:
@@ -208,12 +209,19 @@ class Quadrotor(CompiledEnv):
             0.14 + 0.36 * way,
         )
 
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+        """Begin a flight; see the class for the option."""
+        self._at_rest = bool((options or {}).get("at_rest", False))
+        return super().reset(seed=seed)
+
     def begin(self, rng: np.random.Generator, seen: Floats) -> None:
         """At rest at the origin, or thrown somewhere near."""
         world = self.world
         world[: places.STEPS + 1] = 0.0
         world[places.ATTITUDE], world[places.ROTORS : places.ROTORS + 4] = 1.0, 0.5
-        if rng.random() >= 0.1:
+        if rng.random() >= 0.1 and not self._at_rest:
             world[places.POSITION : places.POSITION + 3] = rng.uniform(-0.2, 0.2, 3)
             world[places.ATTITUDE : places.ATTITUDE + 4] = tilted(rng)
             world[places.VELOCITY : places.VELOCITY + 6] = rng.uniform(-1.0, 1.0, 6)

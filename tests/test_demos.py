@@ -19,9 +19,10 @@ DEMOS = {
     "surrogate_family": ("csv", "png"), "slope_depth": ("csv", "png"), "gradient_alignment": ("csv", "png"),
     "deep_credit": ("csv", "png"), "bptt_comparison": ("csv", "png"), "slope_learning": ("csv", "png"),
     "presets": ("csv", "png"), "scaling": ("csv", "png"), "control_table": ("csv", "png"),
-    "control_ablation": ("csv", "png"),
+    "control_ablation": ("csv", "png"), "arm_force_field": ("csv", "png"), "change_point": ("csv", "png"),
+    "cursor_drift": ("csv", "png"), "quadrotor_hover": ("csv", "png"), "quadrotor_motor_loss": ("csv", "png"),
 }  # fmt: skip
-SHARED = {"__init__", "__main__", "results", "tasks", "control"}  # no demos
+SHARED = {"__init__", "__main__", "results", "tasks", "control", "flight"}  # no demos
 WRITES = {"control_table": "control"}  # where the files have another name
 pytestmark = pytest.mark.skipif(not hasattr(tick.run, "signatures"), reason="numba is switched off: too slow")
 

@@ -234,3 +234,12 @@ def test_pictures_show_the_craft_where_it_is() -> None:
     assert row(shown[-0.4], blue) > row(shown[-0.4], red) + 20
     with pytest.warns(UserWarning, match="no picture without a render_mode"):
         assert Quadrotor().render() is None
+
+
+def test_begins_at_rest_if_asked() -> None:
+    """With the option at the origin, upright; the next reset draws its start again."""
+    env = Quadrotor(noise=(0.0, 0.0, 0.0, 0.0))
+    upright = np.append(np.zeros(3), np.append(np.eye(3), np.zeros(6)))
+    for seed in range(5):
+        np.testing.assert_array_equal(env.reset(seed=seed, options={"at_rest": True})[0], upright)
+    assert any(np.abs(env.reset()[0] - upright).max() > 0.1 for _ in range(5))

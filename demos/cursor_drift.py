@@ -1,0 +1,172 @@
+"""A brain-computer interface whose neurons change: a third is lost, and what the rest prefers drifts.
+
+Every decoder is calibrated in the same way: trials in which the user's intention moves the cursor, then ever more the
+decoder. What the user intends is inferred from the task: to go straight to the target, slower when near (Gilja et al.
+2012, Nat. Neurosci. 15:1752). Then a third of the units falls silent, the rest begins to drift, and nobody helps any
+more. Decoders that learn go on learning from the inferred intention, one bin at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from controllers import Decoder, RecursiveLeastSquares, ReFITDecoder
+from demos.results import RESULTS, interval, write_table
+from envs import Cursor
+from threefactor.arrays import Array
+from threefactor.pictures import BLUE, GREEN, GREY, LIGHT, RED, new_figure, save_figure
+
+HELPED, CALIBRATION, BEFORE, AFTER = 40, 60, 60, 400  # trials; in the first 40 help fades
+LOST, DRIFT, RADIUS = 1 / 3, 0.5, 0.12  # share of the units, [rad / sqrt(min)], of a target
+BLOCK = 20  # trials that a point of the picture averages
+CONDITIONS = (
+    "e-prop, online", "e-prop, frozen copy", "e-prop, frozen hidden layer", "recursive least squares, online",
+    "Kalman", "ReFIT Kalman",
+)  # fmt: skip
+COLOURS = dict(zip(CONDITIONS, (BLUE, GREY, GREEN, RED, LIGHT, "black"), strict=True))
+
+
+def inferred(env: Cursor, info: dict[str, Any]) -> Array:
+    """What a user who aims at the target intends, as a share of the top speed (2,)."""
+    way: Array = info["target"] - info["cursor"]
+    return way / max(float(np.hypot(*way)), float(env.parameter("slowing")))
+
+
+class Bin(NamedTuple):
+    """What a decoder can be fitted to afterwards, each (2,) but the counts."""
+
+    counts: Array
+    wanted: Array
+    velocity: Array
+    cursor: Array
+    target: Array
+
+
+class Smoothed:
+    """Recursive least squares on counts that are averaged over some bins, as it has no dynamics of its own."""
+
+    def __init__(self, n_units: int) -> None:
+        self._decoder, self._counts = RecursiveLeastSquares(n_units, 2), np.zeros(n_units)
+
+    def step(self, counts: Array) -> Array:
+        """Velocity (2,) of a bin."""
+        self._counts = 0.8 * self._counts + 0.2 * counts
+        return self._decoder.step(self._counts)
+
+    def learn(self, wanted: Array) -> None:
+        """Learn what the last bin should have been decoded as."""
+        self._decoder.learn(wanted)
+
+
+def trial(env: Cursor, decoder: Any, help_share: float, learns: bool, kept: list[Bin] | None = None) -> bool:
+    """One trial, hit or missed; it may keep its bins."""
+    counts, info = env.reset()
+    over = False
+    while not over:
+        wanted = inferred(env, info)
+        velocity = decoder.step(counts) if decoder is not None else wanted
+        if learns:
+            decoder.learn(wanted)
+        action = np.clip(help_share * wanted + (1.0 - help_share) * velocity, -1.0, 1.0)
+        if kept is not None:
+            kept.append(Bin(counts, wanted, action, info["cursor"], info["target"]))
+        counts, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+    return bool(info["hit"])
+
+
+def calibrated(condition: str, env: Cursor, seed: int) -> tuple[Any, bool]:
+    """Decoder after its calibration, and whether it learns bin by bin."""
+    if "Kalman" in condition:
+        kept = list[Bin]()
+        for _ in range(HELPED):
+            trial(env, None, 1.0, False, kept)
+        filtered, bins = ReFITDecoder(), Bin(*map(np.array, zip(*kept, strict=True)))
+        filtered.fit(bins.counts, bins.wanted)
+        kept.clear()
+        for _ in range(CALIBRATION):
+            trial(env, filtered, 0.0, False, kept)
+        if condition.startswith("ReFIT"):
+            bins = Bin(*map(np.array, zip(*kept, strict=True)))
+            filtered.refit(bins.counts, bins.velocity, bins.cursor, bins.target, RADIUS)
+        return filtered, False
+    decoder: Any = Smoothed(env.n_units)
+    if condition.startswith("e-prop"):
+        decoder = Decoder(env.n_units, 2, seed=seed, freeze_hidden="hidden" in condition)
+    for k in range(HELPED + CALIBRATION):
+        trial(env, decoder, max(0.0, 1.0 - k / HELPED), True)
+    return decoder, True
+
+
+def run_one(job: tuple[str, int, float]) -> dict[str, Any]:
+    """One user with one decoder; whether each trial was hit."""
+    condition, seed, share = job
+    env, rng = Cursor(radius=RADIUS), np.random.default_rng(seed)
+    env.reset(seed=seed)
+    decoder, learns = calibrated(condition, env, seed)
+    hits = [trial(env, decoder, 0.0, learns) for _ in range(round(share * BEFORE))]
+    env.lose(rng.choice(env.n_units, round(LOST * env.n_units), replace=False))
+    env.change("drift", DRIFT)
+    if condition == "e-prop, frozen copy":
+        decoder.learning = False
+    after = [trial(env, decoder, 0.0, learns) for _ in range(round(share * AFTER))]
+    return {"condition": condition, "seed": seed, "before": hits, "after": after}
+
+
+def draw(runs: list[dict[str, Any]]) -> None:
+    """Hit rate in blocks of trials, from before the loss on."""
+    figure = new_figure(9, 4)
+    axes = figure.add_subplot()
+    for condition, colour in COLOURS.items():
+        hits = np.array([run["before"] + run["after"] for run in runs if run["condition"] == condition], float)
+        blocks = hits[:, : hits.shape[1] // BLOCK * BLOCK].reshape(len(hits), -1, BLOCK).mean(2)
+        trials = (np.arange(blocks.shape[1]) + 0.5) * BLOCK - len(runs[0]["before"])
+        axes.plot(trials, 100.0 * blocks.mean(0), color=colour, label=condition)
+        spread = np.array([interval(block) for block in 100.0 * blocks.T])
+        axes.fill_between(trials, *spread.T, color=colour, alpha=0.15, linewidth=0)
+    axes.axvline(0.0, color="black", linestyle=":", linewidth=1)
+    axes.text(0.0, 103.0, " a third of the units lost, drift from here on", fontsize=9)
+    axes.set(xlabel="trials since the loss", ylabel=f"hits [%], of {BLOCK} trials", ylim=(-3, 110))
+    axes.set_title("line: mean of seeds; band: 95 % of the interquartile mean", fontsize=9)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    save_figure(figure, RESULTS / "cursor_drift.png")
+
+
+def main(
+    seeds: Annotated[int, typer.Option(min=1, help="Users of each decoder.")] = 10,
+    quick: Annotated[bool, typer.Option("--quick", help="Two users and few trials, to see that it works.")] = False,
+) -> None:
+    """Decode before and after the neurons change; writes results/cursor_drift.csv and results/cursor_drift.png."""
+    seeds, share = (2, 0.1) if quick else (seeds, 1.0)
+    jobs = [(condition, seed, share) for seed in range(seeds) for condition in CONDITIONS]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        runs = list(track(pool.map(run_one, jobs), "decoding", len(jobs), console=Console(stderr=True)))
+    draw(runs)
+    rows = [
+        {
+            "condition": run["condition"], "seed": run["seed"], "hits_before": 100.0 * np.mean(run["before"]),
+            "hits_last_quarter": 100.0 * np.mean(run["after"][-len(run["after"]) // 4 :]),
+        }
+        for run in runs
+    ]  # fmt: skip
+    write_table("cursor_drift", rows)
+    table = Table("decoder", "before", "last quarter [95 % of IQM]", "kept", caption="hits [%], means of seeds")
+    for condition in CONDITIONS:
+        mine = [row for row in rows if row["condition"] == condition]
+        before, after = (float(np.mean([row[name] for row in mine])) for name in ("hits_before", "hits_last_quarter"))
+        low, high = interval([row["hits_last_quarter"] for row in mine])
+        kept = f"{100.0 * after / before:.0f} %" if before else "-"
+        table.add_row(condition, f"{before:.0f}", f"{after:.0f} [{low:.0f}, {high:.0f}]", kept)
+    Console(width=120, markup=False).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
