@@ -8,19 +8,16 @@ correct. What counts is how far, and to which side, the hand leaves the straight
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import scipy.stats
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from controllers import Regulator
-from demos.results import RESULTS, interval, write_table
+from demos.results import RESULTS, in_parallel, interval, write_table
 from envs import Arm
 from envs.arm_dynamics import forward_kinematics, inverse_dynamics, inverse_kinematics
 from threefactor.arrays import Array
@@ -167,8 +164,7 @@ def main(
     jobs = [
         (condition, seed, 0.1 if quick else 1.0) for seed in range(2 if quick else seeds) for condition in CONDITIONS
     ]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        runs = list(track(pool.map(run_one, jobs), "reaching", len(jobs), console=Console(stderr=True)))
+    runs = in_parallel(run_one, jobs, "reaching")
     draw(runs)
     rows = [figures_of(run) for run in runs]
     write_table("arm_force_field", rows)

@@ -11,18 +11,14 @@ ticks: bytes held, microseconds a tick with all learning, and the time from an e
 from __future__ import annotations
 
 import gc
-import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from controllers import BPTT
-from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.results import RESULTS, in_parallel, interquartile_mean, interval, write_table
 from demos.tasks import learner_of, run_trial, world_of
 from threefactor import Network
 from threefactor import layout as at
@@ -152,8 +148,7 @@ def main(
     costs = [cost(method, ticks) for ticks in lengths for method in ("online", "BPTT")]
     jobs = [(task, method, seed, trials[task], fresh) for seed in range(seeds) for task in METHODS
             for method in METHODS[task]]  # fmt: skip
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rows = list(track(pool.map(study, jobs), "training", len(jobs), console=Console(stderr=True)))
+    rows = in_parallel(study, jobs, "training")
     write_table("bptt_comparison", [{k: v for k, v in row.items() if k != "curve"} for row in rows])
     write_table("bptt_cost", costs)
     draw(rows, costs)

@@ -7,18 +7,14 @@ the features of this agent. `demos.control_table` has other tasks.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from controllers import ActorCritic, Loop, solved
-from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.results import RESULTS, in_parallel, interquartile_mean, interval, write_table
 from threefactor.pictures import BLUE, GREY, RED, new_figure, running_mean, save_figure
 
 THRESHOLD = 475.0
@@ -82,8 +78,7 @@ def main(
     """Train every condition on every seed; writes results/cartpole.csv and results/cartpole.png."""
     seeds, steps = (2, 5_000) if quick else (seeds, steps)
     jobs = [(condition, seed, steps) for seed in range(seeds) for condition in CONDITIONS]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rows = list(track(pool.map(train_one, jobs), "training", len(jobs), console=Console(stderr=True)))
+    rows = in_parallel(train_one, jobs, "training")
     draw(rows)
     write_table("cartpole", [{name: value for name, value in row.items() if name != "curve"} for row in rows])
     for condition in CONDITIONS:

@@ -8,18 +8,15 @@ backpropagation through time, episode by episode: frozen at the change, or train
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from controllers import BPTT, LQR, ActorCritic, Frozen, Loop, solved
-from demos.results import RESULTS, interval, write_table
+from demos.results import RESULTS, in_parallel, interval, write_table
 from envs import CartPole
 from threefactor import Network
 from threefactor.pictures import BLUE, GREEN, GREY, RED, new_figure, running_mean, save_figure
@@ -141,8 +138,7 @@ def main(
     """Change the world amid every run; writes results/change_point.csv and results/change_point.png."""
     seeds, before, after = (2, 2_000, 2_000) if quick else (seeds, before, after)
     jobs = [(change, c, seed, before, after) for seed in range(seeds) for change in CHANGES for c in CONDITIONS]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rows = list(track(pool.map(run_one, jobs), "training", len(jobs), console=Console(stderr=True)))
+    rows = in_parallel(run_one, jobs, "training")
     draw(rows, after)
     write_table("change_point", [{name: value for name, value in row.items() if name != "curve"} for row in rows])
     heads = ("change", "condition", "before", "first 20 episodes", "last 20", "solved", "solved from [95 % of IQM]")

@@ -8,18 +8,15 @@ more. Decoders that learn go on learning from the inferred intention, one bin at
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from controllers import Decoder, RecursiveLeastSquares, ReFITDecoder
-from demos.results import RESULTS, interval, write_table
+from demos.results import RESULTS, in_parallel, interval, write_table
 from envs import Cursor
 from threefactor.arrays import Array
 from threefactor.pictures import BLUE, GREEN, GREY, LIGHT, RED, new_figure, save_figure
@@ -37,7 +34,8 @@ COLOURS = dict(zip(CONDITIONS, (BLUE, GREY, GREEN, RED, LIGHT, "black"), strict=
 def inferred(env: Cursor, info: dict[str, Any]) -> Array:
     """What a user who aims at the target intends, as a share of the top speed (2,)."""
     way: Array = info["target"] - info["cursor"]
-    return way / max(float(np.hypot(*way)), float(env.parameter("slowing")))
+    intended: Array = way / max(float(np.hypot(*way)), float(env.parameter("slowing")))
+    return intended
 
 
 class Bin(NamedTuple):
@@ -59,7 +57,8 @@ class Smoothed:
     def step(self, counts: Array) -> Array:
         """Velocity (2,) of a bin."""
         self._counts = 0.8 * self._counts + 0.2 * counts
-        return self._decoder.step(self._counts)
+        velocity: Array = self._decoder.step(self._counts)
+        return velocity
 
     def learn(self, wanted: Array) -> None:
         """Learn what the last bin should have been decoded as."""
@@ -125,11 +124,12 @@ def draw(runs: list[dict[str, Any]]) -> None:
     """Hit rate in blocks of trials, from before the loss on."""
     figure = new_figure(9, 4)
     axes = figure.add_subplot()
-    for condition, colour in COLOURS.items():
+    for place, (condition, colour) in enumerate(COLOURS.items()):
         hits = np.array([run["before"] + run["after"] for run in runs if run["condition"] == condition], float)
         blocks = hits[:, : hits.shape[1] // BLOCK * BLOCK].reshape(len(hits), -1, BLOCK).mean(2)
         trials = (np.arange(blocks.shape[1]) + 0.5) * BLOCK - len(runs[0]["before"])
-        axes.plot(trials, 100.0 * blocks.mean(0), color=colour, label=condition)
+        width = max(5.0 - 1.5 * place, 1.2)  # so that lines that lie on each other are all seen
+        axes.plot(trials, 100.0 * blocks.mean(0), color=colour, label=condition, linewidth=width)
         spread = np.array([interval(block) for block in 100.0 * blocks.T])
         axes.fill_between(trials, *spread.T, color=colour, alpha=0.15, linewidth=0)
     axes.axvline(0.0, color="black", linestyle=":", linewidth=1)
@@ -147,8 +147,7 @@ def main(
     """Decode before and after the neurons change; writes results/cursor_drift.csv and results/cursor_drift.png."""
     seeds, share = (2, 0.1) if quick else (seeds, 1.0)
     jobs = [(condition, seed, share) for seed in range(seeds) for condition in CONDITIONS]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        runs = list(track(pool.map(run_one, jobs), "decoding", len(jobs), console=Console(stderr=True)))
+    runs = in_parallel(run_one, jobs, "decoding")
     draw(runs)
     rows = [
         {

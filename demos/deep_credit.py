@@ -11,17 +11,13 @@ the mean square of the reference.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from controllers import BPTT
-from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.results import RESULTS, in_parallel, interquartile_mean, interval, write_table
 from demos.tasks import gradients_through_time
 from envs import SequenceTracking
 from threefactor import Network
@@ -141,8 +137,7 @@ def main(
     """Train all; writes results/deep_credit.csv and results/deep_credit.png."""
     seeds, trials = (2, 4) if quick else (seeds, trials)
     jobs = [(method, rate, seed, trials) for method in METHODS for rate in RATES for seed in range(seeds)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rows = list(track(pool.map(study, jobs), "training", len(jobs), console=Console(stderr=True)))
+    rows = in_parallel(study, jobs, "training")
     write_table("deep_credit", [{k: v for k, v in row.items() if k != "curve"} for row in rows])
     draw(rows)
     for method in METHODS:

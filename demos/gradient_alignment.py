@@ -9,16 +9,12 @@ and the error that the network has learnt to make, beside that of the same netwo
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
 
-from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.results import RESULTS, in_parallel, interquartile_mean, interval, write_table
 from demos.tasks import gradients_through_time
 from envs import PatternGeneration
 from envs.sequences import Sequence
@@ -117,9 +113,8 @@ def main(
     seeds, trials = (2, 10) if quick else (seeds, trials)
     jobs = [(kind, slope, seed, trials) for kind in RECURRENCE for slope in (*SLOPES, FROZEN)
             for seed in range(seeds)]  # fmt: skip
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        found = track(pool.map(study, jobs), "training", len(jobs), console=Console(stderr=True))
-        rows = [row for result in found for row in result]
+    found = in_parallel(study, jobs, "training")
+    rows = [row for result in found for row in result]
     write_table("gradient_alignment", rows)
     draw(rows)
     for kind in RECURRENCE:

@@ -8,16 +8,12 @@ network whose hidden layer is frozen.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
 
-from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.results import RESULTS, in_parallel, interquartile_mean, interval, write_table
 from demos.slope_learning import HEIGHT, LEARN, TARGETS, TASKS
 from threefactor import preset
 from threefactor.pictures import BLUE, GREY, RED, new_figure, running_mean, save_figure
@@ -68,8 +64,7 @@ def main(
     """Run; writes results/presets.csv and results/presets.png."""
     size, seeds = (0.02, 2) if quick else (1.0, seeds)
     jobs = [(task, name, seed, size) for task in LEARN for name in PRESETS for seed in range(seeds)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        rows = list(track(pool.map(study, jobs), "learning", len(jobs), console=Console(stderr=True)))
+    rows = in_parallel(study, jobs, "learning")
     write_table("presets", [{k: v for k, v in row.items() if k != "curve"} for row in rows])
     draw(rows)
     for task in LEARN:

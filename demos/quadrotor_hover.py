@@ -8,19 +8,16 @@ learnt and every so often later; the step shrinks with the flights' time.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from controllers import Cloner
 from demos.flight import Pilot, Rotors
-from demos.results import RESULTS, interval, write_table
+from demos.results import RESULTS, in_parallel, interval, write_table
 from envs import Quadrotor
 from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
 
@@ -112,8 +109,7 @@ def main(
     """Have every student learn to hover; writes results/quadrotor_hover.csv and results/quadrotor_hover.png."""
     seeds, steps, starts = (2, 1_000, 2) if quick else (seeds, steps, 100)
     jobs = [("assistant", 0, 0, starts)] + [(c, seed, steps, starts) for seed in range(seeds) for c in CONDITIONS]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        found = list(track(pool.map(run_one, jobs), "flying", len(jobs), console=Console(stderr=True)))
+    found = in_parallel(run_one, jobs, "flying")
     rows = [row for run in found for row in run]
     draw(rows)
     write_table("quadrotor_hover", rows)

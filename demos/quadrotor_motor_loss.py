@@ -8,19 +8,16 @@ frozen copy is the same regulator, which stops learning at the event.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from controllers import Regulator
 from demos.flight import Pilot, Rotors
-from demos.results import RESULTS, interval, write_table
+from demos.results import RESULTS, in_parallel, interval, write_table
 from envs import Quadrotor
 from envs.quadrotor import LEARNING_TO_FLY
 from threefactor.arrays import Array
@@ -149,8 +146,7 @@ def main(
     """Break the craft amid every flight; writes results/quadrotor_motor_loss.csv and .png."""
     seeds, before, after = (2, 200, 120) if quick else (seeds, BEFORE, AFTER)
     jobs = [(event, c, seed, before, after) for seed in range(seeds) for event in EVENTS for c in CONDITIONS]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        runs = list(track(pool.map(run_one, jobs), "flying", len(jobs), console=Console(stderr=True)))
+    runs = in_parallel(run_one, jobs, "flying")
     draw(runs)
     rows = [figures_of(run) for run in runs]
     write_table("quadrotor_motor_loss", rows)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import scipy.stats
+from rich.console import Console
+from rich.progress import track
 
 from threefactor.checkpoints import write_atomically
 
+J = TypeVar("J")
+R = TypeVar("R")
 RESULTS = Path("results")
 
 
@@ -26,6 +32,12 @@ def write_table(name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
     path = RESULTS / f"{name}.csv"
     write_atomically(path, text.getvalue().encode())
     return path
+
+
+def in_parallel(work: Callable[[J], R], jobs: Sequence[J], doing: str) -> list[R]:
+    """What `work` makes of each job, on all cores, in the order of the jobs; a bar says how far it is."""
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        return list(track(pool.map(work, jobs), doing, len(jobs), console=Console(stderr=True)))
 
 
 def interquartile_mean(values: npt.ArrayLike) -> float:

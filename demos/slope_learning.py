@@ -19,19 +19,15 @@ Speed: the share of the run until the running score first reaches the target.
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import typer
-from rich.console import Console
-from rich.progress import track
 
 from controllers import ActorCritic, Cloner, Loop, evaluate
-from demos.results import RESULTS, interquartile_mean, interval, write_table
+from demos.results import RESULTS, in_parallel, interquartile_mean, interval, write_table
 from demos.tasks import run_trial
 from envs import SequenceTracking
 from threefactor import Network, ScheduleSettings, SlopeSchedule
@@ -215,18 +211,13 @@ def main(
     names = choose(tasks)
     chosen = conditions(names, list(RULES)[-1:] if quick else RULES)
     trials = [(*c[:4], rate, c[4], 100, size) for c in chosen for rate in TASKS[c[0]][c[1]]]
+    by_rate: dict[Any, dict[float, list[float]]] = {}
     best = {c: TASKS[c[0]][c[1]][1] for c in chosen}
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        if not quick:
-            found = list(track(pool.map(study, trials), "tuning", len(trials), console=Console(stderr=True)))
-            for c in chosen:
-                of_rate: dict[float, list[float]] = {}
-                for job, row in zip(trials, found, strict=True):
-                    if (*job[:4], job[5]) == c:
-                        of_rate.setdefault(job[4], []).append(row["score"])
-                best[c] = max(of_rate, key=lambda rate: float(np.mean(of_rate[rate])))
-        jobs = [(*c[:4], best[c], c[4], seed, size) for c in chosen for seed in range(seeds)]
-        rows = list(track(pool.map(study, jobs), "learning", len(jobs), console=Console(stderr=True)))
+    for trial, row in [] if quick else zip(trials, in_parallel(study, trials, "tuning"), strict=True):
+        by_rate.setdefault((*trial[:4], trial[5]), {}).setdefault(trial[4], []).append(row["score"])
+    best |= {c: max(scores, key=lambda rate: float(np.mean(scores[rate]))) for c, scores in by_rate.items()}
+    jobs = [(*c[:4], best[c], c[4], seed, size) for c in chosen for seed in range(seeds)]
+    rows = in_parallel(study, jobs, "learning")
     everything = sorted([*kept(names), *rows], key=lambda row: list(TASKS).index(row["task"]))
     write_table("slope_learning", everything)
     draw(everything)
