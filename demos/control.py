@@ -42,7 +42,12 @@ PEER = {"agent": "StreamAC"}  # settings of a condition that is no spiking agent
 STORE = RESULTS / "control_runs.jsonl"
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2
 CURVE = 300  # points kept of a learning curve
-NOT_THE_AGENT = {"cli", "pictures", "runs", "verify", "bptt", "cloning", "cloner_settings", "td3", "vector"}
+NOT_THE_AGENT = {
+    "cli", "cli_live", "live", "pictures", "recordings", "runs", "terminal", "verify", "bptt", "cloning",
+    "cloner_settings", "decoder", "decoders", "frozen", "geometric", "kalman", "limits", "lqr", "pid", "population",
+    "population_settings", "regulator", "supervisor", "td3", "vector", "arm", "arm_dynamics", "changes", "cursor",
+    "cursor_dynamics", "generator", "quadrotor", "quadrotor_dynamics", "wrappers", "__init__",
+}  # fmt: skip
 KEY = ("task", "seed", "steps", "threshold", "window", "settings", "version")
 COLUMNS = (
     "task", "condition", "seed", "steps", "solved_at", "solved_from", "mean_last_window", "mean_at_twice",
