@@ -22,6 +22,8 @@ class ClonerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Probability, each step, that the student's action is carried out and not the teacher's.
     ticks : int
         Ticks an observation. The readout of the last one is the action, and is learnt from.
+    warm_ticks : int
+        Ticks of the first observation after a rest at an episode's start, at least; neurons at rest know nothing yet.
     rest : {"observation", "episode", "never"}
         Before what the neurons are put to rest.
     optimiser, learning_rate
@@ -36,6 +38,7 @@ class ClonerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     n_hidden: Annotated[int, Meta(ge=1)] | Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(min_length=1)] = 128
     student_acts: Fraction = 1.0
     ticks: Annotated[int, Meta(ge=1)] = 4
+    warm_ticks: Annotated[int, Meta(ge=1)] = 1
     rest: Literal["observation", "episode", "never"] = "observation"
     optimiser: Literal["intentional", "sgd", "adam", "obgd"] = "adam"
     learning_rate: Positive = 0.001

@@ -127,7 +127,7 @@ class Cloner:
             self.network.reset()
         self._numbers[EPISODE_RETURN] = 0.0
         self._begun = True
-        return self._learn(x, wanted)
+        return self._learn(x, wanted, self.settings.rest == "episode")
 
     def step(self, observation: npt.ArrayLike, reward: float, terminated: bool, truncated: bool) -> Any:
         """Learn from the observation that the last action led to; the next action.
@@ -156,8 +156,9 @@ class Cloner:
         network, x = self.network, self._checked(observation)
         state, table = network.state.copy(), network.table.copy()
         try:
+            at_rest = self.settings.rest == "episode" and np.array_equal(self._acting, self._rest)
             network.fast[:] = self._acting
-            y = self._present(x)
+            y = self._present(x, at_rest)
             self._acting[:] = network.fast
             return self.actions.decode(self._choice(y))
         finally:
@@ -268,12 +269,12 @@ class Cloner:
                 return action - float(self.actions.about()["start"])
         raise ValueError(f"the teacher's action is {given!r}, which is not of {space}; nothing was learnt.")
 
-    def _learn(self, x: Array, wanted: Array) -> Any:
+    def _learn(self, x: Array, wanted: Array, at_rest: bool = False) -> Any:
         """Look, learn, and say what to do; the student's own action is that of before it learnt."""
         numbers = self._numbers
         numbers[COUNT] += 1
         observe(self._mean, self._squares, float(numbers[COUNT]), x)
-        y = self._present(x)
+        y = self._present(x, at_rest)
         own = self._choice(y)
         if self.actions.kind == CATEGORICAL:
             right = int(wanted[0])
@@ -287,13 +288,14 @@ class Cloner:
         self._chosen[:] = own if self._rng.random() < self.settings.student_acts else wanted
         return self.actions.decode(self._chosen)
 
-    def _present(self, x: Array) -> Array:
-        """Show an observation to the network; its readout."""
+    def _present(self, x: Array, at_rest: bool) -> Array:
+        """Show an observation to the network, longer if its neurons are at rest; its readout."""
         if self.settings.rest == "observation":
             self.network.reset()
         if self.settings.normalise_observations:
             standardise(x, x, self._mean, self._squares, float(self._numbers[COUNT]), OBSERVATION_LIMIT)
-        for _ in range(self.settings.ticks):
+        ticks = max(self.settings.ticks, self.settings.warm_ticks if at_rest else 1)
+        for _ in range(ticks):
             y = self.network.step(np.clip(x, -LARGE, LARGE))
         return y
 

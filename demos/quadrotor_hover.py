@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 from rich.table import Table
 
@@ -23,8 +24,8 @@ from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
 
 LEARNING_RATE, HALVED_AFTER = 0.02, 50_000  # steps
 SETTINGS: dict[str, Any] = {
-    "n_hidden": 512, "ticks": 1, "rest": "episode", "optimiser": "intentional", "learning_rate": LEARNING_RATE,
-    "surrogate": "piecewise_linear", "slope": 1.0, "height": 0.2, "readout_decay": 0.4,
+    "n_hidden": 512, "warm_ticks": 8, "ticks": 2, "rest": "episode", "optimiser": "intentional", "learning_rate": LEARNING_RATE,
+    "surrogate": "piecewise_linear", "slope": 1.0, "height": 0.2, "readout_decay": 0.6,
 }  # fmt: skip
 CONDITIONS: dict[str, dict[str, Any]] = {"online": {}, "frozen hidden layer": {"freeze_hidden": True}}
 COLOURS = {"online": BLUE, "frozen hidden layer": GREY, "assistant": RED}
@@ -94,6 +95,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
     for axes, name in zip(panels, ("held", "error"), strict=True):
         axes.axhline(100.0 * best[name], color=COLOURS["assistant"], linestyle="--", label="assistant")
         axes.set(xlabel="steps of flight (10 ms)", ylim=(0, None))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     panels[0].set(ylabel="held for 500 steps [%]", ylim=(0, 103))
     panels[1].set(ylabel="mean distance from the target [cm]")
     panels[0].legend(loc="lower right", frameon=False)
@@ -103,7 +105,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
 
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="Students of each kind.")] = 10,
-    steps: Annotated[int, typer.Option(min=1000, help="Steps of flight.")] = 400_000,
+    steps: Annotated[int, typer.Option(min=1000, help="Steps of flight.")] = 300_000,
     quick: Annotated[bool, typer.Option("--quick", help="Two students and few steps, to see that it works.")] = False,
 ) -> None:
     """Have every student learn to hover; writes results/quadrotor_hover.csv and results/quadrotor_hover.png."""
