@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from controllers.population import Population
 from controllers.population_settings import PopulationSettings
+from controllers.scale import Scale
 from threefactor import layout as at
 from threefactor import tick
 from threefactor.arrays import Array
@@ -23,57 +24,7 @@ DEFAULTS: dict[str, Any] = {
 WINDOW = 2000.0  # bins over which the statistics of the counts are taken
 LEAST_DEVIATION = 0.25  # added to each unit's deviation, in units of all units' deviations: some are silent at first
 LARGEST_INPUT, LARGEST_ERROR = 5.0, 4.0  # in deviations
-
-
-class Scale:
-    """Running mean and deviation of the entries of a row: exponential averages, at first plain ones.
-
-    Parameters
-    ----------
-    n : int
-        Entries.
-    window : float
-        Rows that the averages reach back; infinite: all.
-    least : float
-        What is added to the deviation of each entry, in squares, in units of the root mean square of all deviations.
-
-    Attributes
-    ----------
-    mean, deviation : array, (n,)
-        The deviation is 1 before it is known, and of entries that never changed.
-    """
-
-    def __init__(self, n: int, window: float = np.inf, least: float = 0.0) -> None:
-        self._window, self._least = window, least
-        self._count, self.mean, self._variance = np.zeros(1), np.zeros(n), np.zeros(n)
-        self._measure()
-
-    def take(self, row: Array) -> None:
-        """Take one more row into the averages."""
-        self._count += 1.0
-        share = max(1.0 / self._count[0], 1.0 / self._window)
-        off = row - self.mean
-        self.mean += share * off
-        self._variance += share * ((1.0 - share) * off * off - self._variance)
-        self._measure()
-
-    def _measure(self) -> None:
-        squares = self._variance + self._least**2 * self._variance.mean()
-        self.deviation = np.sqrt(np.where(squares > 0.0, squares, 1.0))
-
-    def standard(self, row: Array) -> Array:
-        """(row - mean) / deviation."""
-        return (row - self.mean) / self.deviation
-
-    def arrays(self, name: str) -> dict[str, Array]:
-        """What it keeps, not copied."""
-        return {f"{name}_count": self._count, f"{name}_mean": self.mean, f"{name}_variance": self._variance}
-
-    def put(self, arrays: dict[str, Any], name: str) -> None:
-        """Go on from what `arrays` gave."""
-        for key, array in self.arrays(name).items():
-            restore(array, arrays, key)
-        self._measure()
+LARGEST_LABEL = 1e100  # whose square is finite, too
 
 
 class Decoder:
@@ -140,7 +91,8 @@ class Decoder:
         self._rows = np.zeros((self.most_late + 1, self.n_units))  # of the last bins, the newest over the oldest
         self._rest = self.population.network.fast.copy()
         self._ahead = self._rest.copy()  # the neurons that decode, where those that learn lag behind
-        self._begin()
+        self._decoded = self._passed = 0  # bins, by those that decode and by those that learn
+        self._waits = False  # whether the last bin that was passed may still be learnt from
 
     # --- in the loop ------------------------------------------------------------------------------------------------
 
@@ -171,7 +123,8 @@ class Decoder:
             y = self._look_ahead(kept)
         else:
             y = self._pass_on()
-        return self._outputs.mean + self._outputs.deviation * y
+        decoded: Array = self._outputs.mean + self._outputs.deviation * y
+        return decoded
 
     def learn(self, wanted: npt.ArrayLike, late: int = 0) -> None:
         """Learn what a bin should have been decoded as.
@@ -193,7 +146,7 @@ class Decoder:
             No such bin since the start or `reset`, or it or a later one was learnt from: each bin can be once.
         """
         given = np.array(wanted, np.float64).reshape(-1)
-        if given.size != self.n_out or not np.isfinite(given).all():
+        if given.size != self.n_out or not (np.abs(given) < LARGEST_LABEL).all():
             raise ValueError(f"wanted is {given}; it must be {self.n_out} finite numbers. Nothing was learnt.")
         if not isinstance(late, int | np.integer) or not 0 <= late <= self.most_late:
             raise ValueError(
@@ -218,7 +171,7 @@ class Decoder:
         """Put the neurons to rest, as after a break; what was learnt stays, bins without a label are dropped."""
         self.population.network.reset()
         self._ahead[:] = self._rest
-        self._begin()
+        self._decoded, self._passed, self._waits = 0, 0, False
 
     @property
     def slope(self) -> float:
@@ -277,11 +230,6 @@ class Decoder:
         return {**scales, "rows": self._rows, "ahead": self._ahead}
 
     # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _begin(self) -> None:
-        """No bin was decoded, none was passed by the neurons that learn, and none of these waits for its label."""
-        self._decoded = self._passed = 0
-        self._waits = False
 
     def _look(self, row: Array) -> Array:
         seen = row

@@ -60,8 +60,8 @@ class Population:
             n_seen * (1 + s.n_fields), s.n_hidden, n_out, recurrent=s.recurrent, bias=True,
             tau_m=tau_of(s.membrane_decay), tau_out=tau_of(s.readout_decay), normalise_current=True,
             surrogate=s.surrogate, slope=s.slope, height=s.height, optimiser=s.optimiser, tag_decay=0.0,
-            learning_rate=s.learning_rate, freeze_hidden=s.freeze_hidden, w_in_scale=0.5, w_out_scale=0.0, dtype=s.dtype,
-            seed=seed, **averaging(s.optimiser),
+            learning_rate=s.learning_rate, freeze_hidden=s.freeze_hidden, w_in_scale=0.5, w_out_scale=0.0,
+            dtype=s.dtype, seed=seed, **averaging(s.optimiser),
         )  # fmt: skip
         self.network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
         self._count, self._seen = np.zeros(1), np.zeros(n_seen)

@@ -15,7 +15,7 @@ from envs.delayed_cue import DelayedCue
 from envs.evidence_accumulation import EvidenceAccumulation
 from envs.pattern_generation import PatternGeneration
 from envs.quadrotor import Quadrotor
-from envs.schedules import RandomWalk, Ramp, StepChange
+from envs.schedules import Ramp, RandomWalk, StepChange
 from envs.sequence_tracking import SequenceTracking
 from envs.wrappers import DropObservation, MaskObservation, NoisyObservation
 

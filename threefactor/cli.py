@@ -1,4 +1,4 @@
-"""The command line. It alone of the engine's folder knows controllers and worlds, and nothing imports it."""
+"""The command line. It and `cli_live` alone of the engine's folder know controllers and worlds; nothing imports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import gymnasium as gym
 import msgspec
@@ -22,9 +22,11 @@ from rich.table import Column, Table
 
 import envs  # noqa: F401  (registers the worlds)
 from controllers import ActorCritic, ActorCriticSettings, Episode, Loop, evaluate, solved
+from threefactor import cli_live
 from threefactor.bench import QUICK, TICKS, BenchError, rows
 from threefactor.runs import Run, RunError, read_toml
 from threefactor.settings import build
+from threefactor.terminal import JSON, console, fail, print_values
 from threefactor.verify import tolerance_for, verify_file
 
 app = typer.Typer(
@@ -32,10 +34,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-console = Console(stderr=True)
+app.add_typer(cli_live.app)
 
 CHECKPOINT_SECONDS = 60.0
-JSON = Annotated[bool, typer.Option("--json", help="Print one last line of JSON.")]
 
 
 class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,11 +44,6 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     agent: ActorCriticSettings = ActorCriticSettings()
     environment: dict[str, Any] = {}
-
-
-def _fail(error: Exception | str) -> NoReturn:
-    console.print(f"[red]error:[/red] {error}", highlight=False)
-    raise typer.Exit(2)
 
 
 def _make_env(env_id: str, keywords: dict[str, Any]) -> gym.Env[Any, Any]:
@@ -199,8 +195,8 @@ def train(
         console.print(f"writing to {run.folder}", highlight=False)
         interrupted = training.go()
     except (ValueError, OSError) as error:
-        _fail(error)
-    _report(training.summary(), as_json)
+        fail(error)
+    print_values(training.summary(), as_json)
     if interrupted:
         console.print(f"stopped; go on with: threefactor train {env_id} --out {run.folder} --resume", highlight=False)
         raise typer.Exit(130)
@@ -220,8 +216,8 @@ def evaluate_run(
         env = _make_env(settings["env"], settings.get("environment", {}))
         returns = evaluate(ActorCritic.load(run.checkpoint_file), env, episodes, seed)
     except (ValueError, OSError, KeyError) as error:
-        _fail(error)
-    _report({"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}, as_json)
+        fail(error)
+    print_values({"mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}, as_json)
 
 
 @app.command()
@@ -240,7 +236,7 @@ def verify(
         try:
             errors = verify_file(file)
         except (ValueError, OSError) as error:
-            _fail(error)
+            fail(error)
         report[file.name] = errors
         for quantity, off in errors.items():
             bad = not off <= tolerance_for(quantity, tolerance)
@@ -278,20 +274,9 @@ def bench(
                 f"{row['p99_us']:.1f}", spiking, f"{row['state_bytes'] / 1e6:.2f}", str(row.get("ratio", "-")),
             )  # fmt: skip
     except BenchError as error:
-        _fail(escape(str(error)))  # it names an extra in brackets
+        fail(escape(str(error)))  # it names an extra in brackets
     if not as_json:
         Console().print(table)
-
-
-def _report(values: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(values))
-        return
-    table = Table(show_header=False, show_edge=False)
-    for name, value in values.items():
-        shown = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-        table.add_row(name, shown)
-    Console().print(table)
 
 
 def main() -> None:
