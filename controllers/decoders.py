@@ -209,9 +209,10 @@ class RecursiveLeastSquares(LinearDecoder):
         if z is None:
             raise RuntimeError("this bin was already learnt from, or none was decoded; call step first.")
         known = self._inverse @ z
-        gain = known / (self.forgetting + z @ known)
-        self.weights += np.outer(gain, x - z @ self.weights)
-        self._inverse -= np.outer(gain, known)
+        size = self.forgetting + z @ known
+        self.weights += np.outer(known / size, x - z @ self.weights)
+        # symmetric to the last bit: what is not grows with each division by `forgetting`
+        self._inverse -= np.outer(known, known) / size
         # what is never shown would be forgotten without end, and its next showing shake all weights
         if np.trace(self._inverse) < len(z) / self.ridge:
             self._inverse /= self.forgetting

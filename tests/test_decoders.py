@@ -295,3 +295,15 @@ def test_bad_use_is_refused(make: Callable[[], Any], kind: type[Exception], mess
     """The error says what came and what to do."""
     with pytest.raises(kind, match=re.escape(message)):
         make()
+
+
+def test_least_squares_stay_sound() -> None:
+    """After 40,000 bins with much forgetting, of counts that hardly differ, the weights still are what they should be."""
+    rng, weights = np.random.default_rng(0), np.array([[0.5], [-1.0], [0.25]])
+    decoder = RecursiveLeastSquares(3, 1, forgetting=0.99)
+    for _ in range(40_000):
+        counts = rng.poisson(0.2) + rng.poisson(0.05, 3)
+        decoder.step(counts)
+        decoder.learn(counts @ weights + 0.1)
+    np.testing.assert_allclose(decoder.weights[:3], weights, atol=1e-6)
+    np.testing.assert_array_equal(decoder._inverse, decoder._inverse.T)

@@ -1,0 +1,78 @@
+"""A loop at 1 kHz: 100 inputs, 100 neurons, learning at every tick; how long a tick computes, and how late it comes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from demos.results import RESULTS, write_table
+from threefactor import Network
+from threefactor.arrays import Array
+from threefactor.live import Histogram, LiveLoop
+from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
+
+RATE, N_IN, N_HIDDEN = 1000, 100, 100  # [Hz]
+KINDS = {"compute": BLUE, "wall": GREY, "jitter": RED}
+
+
+class Follower:
+    """A network that follows a slow wave, from spikes that say nothing of it."""
+
+    def __init__(self) -> None:
+        self.network = Network(N_IN, N_HIDDEN, 2, recurrent=True, learning_rate=1e-3, w_in_scale=3.0, seed=1)
+        self._y, self._t = self.network.step(np.zeros(N_IN)), 0
+        self._error = np.zeros(2, self.network.state.dtype)
+
+    def __call__(self, spikes: Array) -> Array:
+        """Learn from the last tick, and take the next."""
+        self._t += 1
+        self._error[:] = self._y
+        self._error[0] -= np.sin(self._t / 100.0)
+        self._y = self.network.learn_and_step(self._error, spikes)
+        return self._y
+
+
+def draw(loop: LiveLoop) -> None:
+    """Share of the ticks that took longer, over how long."""
+    figure = new_figure(7, 3.6)
+    axes = figure.add_subplot()
+    for kind, colour in KINDS.items():
+        histogram: Histogram = getattr(loop, kind)
+        shares = 1.0 - np.logspace(-0.001, np.log10(max(1.0 / histogram.total, 1e-6)), 400)
+        times = [histogram.quantile(float(share)) / 1000.0 for share in shares]
+        axes.plot(times, 1.0 - shares, color=colour, label=kind)
+    axes.axvline(1e6 / RATE, color="black", linestyle=":", linewidth=1, label="deadline")
+    axes.set(xlabel="time [us]", ylabel="share of ticks that take longer", xscale="log", yscale="log")
+    axes.legend(frameon=False)
+    axes.set_title(f"{loop.counts.ticks} ticks at {RATE} Hz, {N_IN} inputs, {N_HIDDEN} neurons, learning", fontsize=10)
+    save_figure(figure, RESULTS / "live_latency.png")
+
+
+def main(
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long the loop runs.")] = 60.0,
+    quick: Annotated[bool, typer.Option("--quick", help="Half a second, to see that it works.")] = False,
+) -> None:
+    """Run the loop; writes results/live_latency.csv and results/live_latency.png."""
+    spikes = (np.random.default_rng(0).random((1000, N_IN)) < 0.05).astype(np.float32)
+    numbers = iter(range(10**9))
+    sent: list[Any] = [None]
+
+    def read() -> Array:
+        row: Array = spikes[next(numbers) % len(spikes)]
+        return row
+
+    loop = LiveLoop(Follower(), read, lambda y: sent.__setitem__(0, y), rate=RATE, example=spikes[0])
+    loop.run(seconds=0.5 if quick else seconds)
+    report = loop.report()
+    rows = [{"time": kind, **report[f"{kind}_us"]} for kind in KINDS]
+    write_table("live_latency", rows)
+    draw(loop)
+    for row in rows:
+        print(" ".join(f"{name} {value if name == 'time' else f'{value:.1f} us'}" for name, value in row.items()))
+    print({name: report[name] for name in ("ticks", "answered", "missed", "missed_by_compute", "skipped")})
+
+
+if __name__ == "__main__":
+    typer.run(main)
