@@ -21,7 +21,7 @@ DEMOS = {
     "presets": ("csv", "png"), "scaling": ("csv", "png"), "control_table": ("csv", "png"),
     "control_ablation": ("csv", "png"), "arm_force_field": ("csv", "png"), "change_point": ("csv", "png"),
     "cursor_drift": ("csv", "png"), "quadrotor_hover": ("csv", "png"), "quadrotor_motor_loss": ("csv", "png"),
-    "live_latency": ("csv", "png"),
+    "live_latency": ("csv", "png"), "worlds": ("csv", "png"),
 }  # fmt: skip
 SHARED = {"__init__", "__main__", "results", "tasks", "control", "flight"}  # no demos
 WRITES = {"control_table": "control"}  # where the files have another name
