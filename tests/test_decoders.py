@@ -298,7 +298,7 @@ def test_bad_use_is_refused(make: Callable[[], Any], kind: type[Exception], mess
 
 
 def test_least_squares_stay_sound() -> None:
-    """After 40,000 bins with much forgetting, of counts that hardly differ, the weights still are what they should be."""
+    """After 40,000 bins with much forgetting, of counts that hardly differ, the weights are what they should be."""
     rng, weights = np.random.default_rng(0), np.array([[0.5], [-1.0], [0.25]])
     decoder = RecursiveLeastSquares(3, 1, forgetting=0.99)
     for _ in range(40_000):
