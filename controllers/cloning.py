@@ -262,8 +262,7 @@ class Cloner:
         action = np.asarray(given, dtype=np.float64).reshape(-1)
         if action.size == self._chosen.size and np.isfinite(action).all():
             if isinstance(space, gym.spaces.Box):
-                low, high = (np.asarray(bound, np.float64).reshape(-1) / 2.0 for bound in (space.low, space.high))
-                unit: Array = np.clip((action - (low + high)) / np.maximum(high - low, 1e-300), -1.0, 1.0)
+                unit: Array = np.clip(self.actions.encode(action), -1.0, 1.0)
                 return unit
             if action[0] == int(action[0]) and space.contains(int(action[0])):
                 return action - float(self.actions.about()["start"])

@@ -107,7 +107,6 @@ class Regulator:
         self.base, self.error, self.features = base, error or correction, features
         self.population = Population(self.n_observation, self.actions.n_action, self.seed, self.settings)
         self.learning = True
-        self._command = np.zeros(self.actions.n_action)
         self._rest = self.population.network.fast.copy()
         self._acting = self._rest.copy()
         self._begun = False
@@ -223,6 +222,5 @@ class Regulator:
         return self.actions.encode(self.base.act(observation))
 
     def _given(self, command: Array, y: Array) -> Array:
-        self._command[:] = command + y
-        action: Array = self.actions.decode(self._command)
+        action: Array = self.actions.decode(command + y)
         return action

@@ -74,9 +74,3 @@ class Pilot:
         self._controller.speeds = np.clip(0.5 * (seen[18:] - self.added + 1.0), 0.0, 1.0)
         self._controller.act(seen[:18])
         return 2.0 * self._controller.speeds - 1.0
-
-
-def flown(observations: Any) -> Array:
-    """Distance from the target [m], of each observation."""
-    distance: Array = np.linalg.norm(np.asarray(observations)[:, :3], axis=1)
-    return distance

@@ -5,7 +5,7 @@ A loop that computes nothing, run in turns with it, shows what the machine itsel
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -62,14 +62,13 @@ def main(
     """Run the loop; writes results/live_latency.csv and results/live_latency.png."""
     spikes = (np.random.default_rng(0).random((1000, N_IN)) < 0.05).astype(np.float32)
     numbers = iter(range(10**9))
-    sent: list[Any] = [None]
 
     def read() -> Array:
         row: Array = spikes[next(numbers) % len(spikes)]
         return row
 
     loops = {
-        name: LiveLoop(target, read, lambda y: sent.__setitem__(0, y), rate=RATE, example=spikes[0])
+        name: LiveLoop(target, read, rate=RATE, example=spikes[0])
         for name, target in {"network": Follower(), "nothing": lambda row: row}.items()
     }
     for _ in range(1 if quick else 6):  # in turns, since the machine may be quicker at one time than at another
