@@ -20,6 +20,7 @@ from controllers.stream_ac import StreamAC
 from controllers.supervisor import Supervisor
 from controllers.training import Episode, Loop, evaluate, solved
 from controllers.vector import VectorActorCritic
+from controllers.watched import Watched
 
 __all__ = [
     "BPTT",
@@ -46,6 +47,7 @@ __all__ = [
     "StreamAC",
     "Supervisor",
     "VectorActorCritic",
+    "Watched",
     "WienerDecoder",
     "evaluate",
     "solved",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import gymnasium as gym
 import numpy as np
 import scipy.stats
 import typer
@@ -18,10 +19,12 @@ from rich.table import Table
 
 from controllers import Regulator
 from demos.results import RESULTS, in_parallel, interval, write_table
+from demos.watching import shown, watch_one
 from envs import Arm
 from envs.arm_dynamics import forward_kinematics, inverse_dynamics, inverse_kinematics
 from threefactor.arrays import Array
 from threefactor.pictures import BLUE, GREEN, GREY, RED, new_figure, save_figure
+from threefactor.terminal import WATCH
 
 STIFFNESS = np.array([[15.0, 6.0], [6.0, 16.0]])  # [N m/rad], both as in the experiment's model of the arm
 DAMPING = np.array([[2.3, 0.9], [0.9, 2.4]])  # [N m s/rad]
@@ -70,7 +73,7 @@ class Reacher:
         return ahead / self._torque + self.feedback
 
 
-def reach(env: Arm, agent: Any, target: int) -> tuple[float, Array]:
+def reach(env: gym.Env[Any, Any], agent: Any, target: int) -> tuple[float, Array]:
     """One trial: largest distance from the straight line [cm], positive to its left, and the path (steps, 2) [m]."""
     observation, _ = env.reset(options={"target": target})
     action, path, over = agent.begin(observation), [], False
@@ -95,13 +98,14 @@ def run_one(job: tuple[str, int, float]) -> dict[str, Any]:
     agent.learning = condition != "controller alone"
     errors, paths = [], {}
     env.reset(seed=seed)
+    world = shown(env, agent)
     for phase, (trials, curl) in PHASES.items():
         env.change("curl", curl)
         if condition == "frozen copy" and curl:
             agent.learning = False
         for k in range(round(share * trials)):
             target = int(rng.integers(8))
-            error, path = reach(env, agent, target)
+            error, path = reach(world, agent, target)
             errors.append((phase, k, error))
             paths[phase, "first" if k < 8 else "last", target] = path
     return {"condition": condition, "seed": seed, "errors": errors, "paths": paths}
@@ -159,8 +163,11 @@ def figures_of(run: dict[str, Any]) -> dict[str, Any]:
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="Subjects of each condition.")] = 10,
     quick: Annotated[bool, typer.Option("--quick", help="Two subjects and few trials, to see that it works.")] = False,
+    watch: WATCH = False,
 ) -> None:
     """Have every subject reach in and out of the field; writes results/arm_force_field.csv and .png."""
+    if watch:
+        watch_one(run_one, ("online", 0, 1.0), "An arm in a force field")
     jobs = [
         (condition, seed, 0.1 if quick else 1.0) for seed in range(2 if quick else seeds) for condition in CONDITIONS
     ]

@@ -15,7 +15,9 @@ import typer
 
 from controllers import ActorCritic, Loop, solved
 from demos.results import RESULTS, in_parallel, interquartile_mean, interval, write_table
+from demos.watching import shown, watch_one
 from threefactor.pictures import BLUE, GREY, RED, new_figure, running_mean, save_figure
+from threefactor.terminal import WATCH
 
 THRESHOLD = 475.0
 CONDITIONS: dict[str, dict[str, Any]] = {
@@ -30,7 +32,8 @@ def train_one(job: tuple[str, int, int]) -> dict[str, Any]:
     """Train one agent; its row of the table, and its episodes under "curve"."""
     condition, seed, steps = job
     env = gym.make("CartPole-v1")
-    loop = Loop(ActorCritic.for_env(env, seed=seed, **CONDITIONS[condition]), env, seed)
+    agent = ActorCritic.for_env(env, seed=seed, **CONDITIONS[condition])
+    loop = Loop(agent, shown(env, agent), seed)
     episodes = list(loop.run(steps))
     ends, returns = [e.end for e in episodes], [e.episode_return for e in episodes]
     solved_at, solved_from = solved(ends, returns, THRESHOLD)
@@ -74,8 +77,11 @@ def main(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each condition.")] = 10,
     steps: Annotated[int, typer.Option(min=1000, help="Environment steps of each run.")] = 80_000,
     quick: Annotated[bool, typer.Option("--quick", help="Two seeds and few steps, to see that it works.")] = False,
+    watch: WATCH = False,
 ) -> None:
     """Train every condition on every seed; writes results/cartpole.csv and results/cartpole.png."""
+    if watch:
+        watch_one(train_one, ("default", 0, steps), "CartPole-v1, seed 0")
     seeds, steps = (2, 5_000) if quick else (seeds, steps)
     jobs = [(condition, seed, steps) for seed in range(seeds) for condition in CONDITIONS]
     rows = in_parallel(train_one, jobs, "training")

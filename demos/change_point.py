@@ -17,9 +17,11 @@ from rich.table import Table
 
 from controllers import BPTT, LQR, ActorCritic, Frozen, Loop, solved
 from demos.results import RESULTS, in_parallel, interval, write_table
+from demos.watching import shown, watch_one
 from envs import CartPole
 from threefactor import Network
 from threefactor.pictures import BLUE, GREEN, GREY, RED, new_figure, running_mean, save_figure
+from threefactor.terminal import WATCH
 
 THRESHOLD, WINDOW = 475.0, 100
 CHANGES: dict[str, dict[str, float]] = {
@@ -89,7 +91,7 @@ def run_one(job: tuple[str, str, int, int, int]) -> dict[str, Any]:
     env = CartPole()
     agent = agent_of(condition, seed, env)
     learns_anew = condition == "from new"
-    loop = Loop(agent, env, seed)
+    loop = Loop(agent, shown(env, agent), seed)
     if not learns_anew:
         old = list(loop.run(before))
     for name, value in CHANGES[change].items():
@@ -134,8 +136,11 @@ def main(
     before: Annotated[int, typer.Option(min=1000, help="Steps until the change.")] = 40_000,
     after: Annotated[int, typer.Option(min=1000, help="Steps after it.")] = 100_000,
     quick: Annotated[bool, typer.Option("--quick", help="Two seeds and few steps, to see that it works.")] = False,
+    watch: WATCH = False,
 ) -> None:
     """Change the world amid every run; writes results/change_point.csv and results/change_point.png."""
+    if watch:
+        watch_one(run_one, ("drive reversed", "online", 0, before, after), "CartPole whose drive is reversed")
     seeds, before, after = (2, 2_000, 2_000) if quick else (seeds, before, after)
     jobs = [(change, c, seed, before, after) for seed in range(seeds) for change in CHANGES for c in CONDITIONS]
     rows = in_parallel(run_one, jobs, "training")

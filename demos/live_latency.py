@@ -11,10 +11,12 @@ import numpy as np
 import typer
 
 from demos.results import RESULTS, write_table
+from demos.watching import watch_live
 from threefactor import Network
 from threefactor.arrays import Array
 from threefactor.live import Histogram, LiveLoop
 from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
+from threefactor.terminal import WATCH
 
 RATE, N_IN, N_HIDDEN = 1000, 100, 100  # [Hz]
 KINDS = {"compute": BLUE, "wall": GREY, "jitter": RED}
@@ -58,6 +60,7 @@ def draw(loops: dict[str, LiveLoop]) -> None:
 def main(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long the loop runs.")] = 60.0,
     quick: Annotated[bool, typer.Option("--quick", help="Half a second, to see that it works.")] = False,
+    watch: WATCH = False,
 ) -> None:
     """Run the loop; writes results/live_latency.csv and results/live_latency.png."""
     spikes = (np.random.default_rng(0).random((1000, N_IN)) < 0.05).astype(np.float32)
@@ -71,6 +74,8 @@ def main(
         name: LiveLoop(target, read, rate=RATE, example=spikes[0])
         for name, target in {"network": Follower(), "nothing": lambda row: row}.items()
     }
+    if watch:
+        watch_live(loops["network"], "100 neurons at 1 kHz")
     for _ in range(1 if quick else 6):  # in turns, since the machine may be quicker at one time than at another
         for loop in loops.values():
             loop.run(seconds=0.5 if quick else seconds / 6)

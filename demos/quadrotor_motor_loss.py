@@ -18,10 +18,12 @@ from rich.table import Table
 from controllers import Regulator
 from demos.flight import Pilot, Rotors
 from demos.results import RESULTS, in_parallel, interval, write_table
+from demos.watching import shown, watch_one
 from envs import Quadrotor
 from envs.quadrotor import LEARNING_TO_FLY
 from threefactor.arrays import Array
 from threefactor.pictures import BLUE, GREEN, GREY, RED, new_figure, save_figure
+from threefactor.terminal import WATCH
 
 PAYLOAD, DT, GRAVITY = 0.008, 0.01, 9.81  # [kg], [s], [m/s^2]
 BEFORE, AFTER = 1000, 3000  # steps of 10 ms
@@ -87,17 +89,18 @@ def run_one(job: tuple[str, str, int, int, int]) -> dict[str, Any]:
     regulator.learning = condition != "pilot alone"
     observation, _ = env.reset(seed=seed, options={"at_rest": True})
     missing.note(observation)
+    world = shown(env, regulator)
     action, off = regulator.begin(observation), []
     for t in range(before + after):
         if t == before:
             craft.change(parameter, value)
             regulator.learning = condition in ("online", "frozen hidden layer")
-        observation, reward, terminated, truncated, _ = env.step(action)
+        observation, reward, terminated, truncated, _ = world.step(action)
         off.append(float(np.linalg.norm(observation[:3])))
         if terminated or truncated:
             break
         pilot.added[:] = regulator.population.network.y
-        action = regulator.step(observation, reward, terminated, truncated)
+        action = regulator.step(observation, float(reward), terminated, truncated)
     return {"event": event, "condition": condition, "seed": seed, "off": off, "before": before, "steps": before + after}
 
 
@@ -142,8 +145,11 @@ def draw(runs: list[dict[str, Any]]) -> None:
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="Flights of each condition.")] = 10,
     quick: Annotated[bool, typer.Option("--quick", help="Two short flights of each, to see that it works.")] = False,
+    watch: WATCH = False,
 ) -> None:
     """Break the craft amid every flight; writes results/quadrotor_motor_loss.csv and .png."""
+    if watch:
+        watch_one(run_one, (next(iter(EVENTS)), "online", 0, BEFORE, AFTER), "A quadrotor that loses a motor")
     seeds, before, after = (2, 200, 120) if quick else (seeds, BEFORE, AFTER)
     jobs = [(event, c, seed, before, after) for seed in range(seeds) for event in EVENTS for c in CONDITIONS]
     runs = in_parallel(run_one, jobs, "flying")

@@ -241,6 +241,45 @@ class Cursor(CompiledEnv):
         world[places.UNITS + places.N_PER_UNIT * self.n_units :].reshape(-1, 2)[:] = cursor
         self._observe(world, seen)
 
+    def watch(self, cursor: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Take the next bin with cursor and target where another world has them: user and neurons alone go on.
+
+        Parameters
+        ----------
+        cursor, target : array_like, shape (2,)
+            The user sees the target at once, the cursor `delay` steps late.
+
+        Returns
+        -------
+        array, float32, shape (n_units,)
+            How often each unit spiked.
+
+        Raises
+        ------
+        gymnasium.error.ResetNeeded
+            The world was never reset, or its own trial has ended.
+        ValueError
+            Another shape, or not finite. Then nothing has changed.
+        """
+        if self._over:
+            raise gym.error.ResetNeeded("the user and the neurons have no state yet; call reset() first.")
+        for name, given in {"cursor": cursor, "target": target}.items():
+            if np.shape(given) != (2,) or not np.isfinite(given).all():
+                raise ValueError(f"{name} is {given!r}; it must be two finite numbers.")
+        row = self.world
+        row[places.CURSOR : places.CURSOR + 2], row[places.TARGET : places.TARGET + 2] = cursor, target
+        self.command[:] = 0.0  # the step leaves the cursor where it is
+        self._enter(row, self.command, self._seen)
+        self._follow()
+        return self._seen.astype(np.float32)
+
+    def aim(self) -> Floats:
+        """What a user who aims at the target intends, inferred from where the cursor is now, (2,) of the top speed."""
+        row = self.world
+        way: Floats = row[places.TARGET : places.TARGET + 2] - row[places.CURSOR : places.CURSOR + 2]
+        intended: Floats = way / max(math.hypot(*way), row[places.SLOWING])
+        return intended
+
     def info(self) -> dict[str, Any]:
         """See the class."""
         row = self.world

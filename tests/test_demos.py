@@ -21,9 +21,11 @@ DEMOS = {
     "presets": ("csv", "png"), "scaling": ("csv", "png"), "control_table": ("csv", "png"),
     "control_ablation": ("csv", "png"), "arm_force_field": ("csv", "png"), "change_point": ("csv", "png"),
     "cursor_drift": ("csv", "png"), "quadrotor_hover": ("csv", "png"), "quadrotor_motor_loss": ("csv", "png"),
-    "live_latency": ("csv", "png"), "worlds": ("csv", "png"),
+    "live_latency": ("csv", "png"), "worlds": ("csv", "png"), "closed_loop": ("csv", "png"),
+    "stream_roundtrip": ("csv", "png"), "watch_cost": ("csv", "png"),
 }  # fmt: skip
-SHARED = {"__init__", "__main__", "results", "tasks", "control", "flight"}  # no demos
+STREAMED = {"closed_loop", "stream_roundtrip"}  # they need the extra lsl
+SHARED = {"__init__", "__main__", "results", "tasks", "control", "flight", "watching"}  # no demos
 WRITES = {"control_table": "control"}  # where the files have another name
 pytestmark = pytest.mark.skipif(not hasattr(tick.run, "signatures"), reason="numba is switched off: too slow")
 
@@ -36,6 +38,8 @@ def test_every_demo_is_here() -> None:
 @pytest.mark.parametrize("name", DEMOS)
 def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--quick` writes what the demo promises into results/."""
+    if name in STREAMED:
+        pytest.importorskip("pylsl", reason="streams need the extra lsl")
     app = Typer()
     app.command()(importlib.import_module(f"demos.{name}").main)
     monkeypatch.chdir(tmp_path)

@@ -48,6 +48,17 @@ class Driven:
         self._begun = not (sample.terminated or sample.truncated)
         return action
 
+    def begin(self, observation: Any) -> Any:
+        """First action of an episode of an agent."""
+        self._begun = False
+        if not self._learning and hasattr(self.target, "reset"):
+            self.target.reset()
+        return self.respond(Sample(observation))
+
+    def step(self, observation: Any, reward: float, terminated: bool, truncated: bool) -> Any:
+        """Next action of an agent."""
+        return self.respond(Sample(observation, reward, terminated, truncated))
+
     def learn(self, sample: Sample) -> None:
         """Have a decoder learn from the labels of a sample."""
         for wanted, late in sample.labels:
@@ -74,8 +85,7 @@ class Driven:
                 raise ValueError(f"{type(self.target).__name__} has no slope.")
             if not 0.0 < slope < math.inf:
                 raise ValueError(f"slope is {slope}; it must be positive and finite.")
-        switchable = hasattr(self.target, "learning") or (self._begins and hasattr(self.target, "act"))
-        if learning is not None and not switchable:
+        if learning is not None and not self.switchable:
             raise ValueError(f"learning of {type(self.target).__name__} cannot be switched.")
 
     def apply(self, learning: bool | None, slope: float | None) -> None:
@@ -88,6 +98,11 @@ class Driven:
             else:
                 self.interrupt()  # greedy actions are no transitions to learn from
             self._learning = learning
+
+    @property
+    def switchable(self) -> bool:
+        """Whether its learning can be switched off and on."""
+        return hasattr(self.target, "learning") or (self._begins and hasattr(self.target, "act"))
 
     @property
     def learning(self) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any, Literal, Protocol
 
+from threefactor.live.counts import Counts
 from threefactor.live.driven import Driven
 from threefactor.live.sources import Sample, Source
 from threefactor.live.timing import NANO, Clock, Histogram, no_garbage_collection
@@ -15,40 +16,14 @@ from threefactor.live.timing import NANO, Clock, Histogram, no_garbage_collectio
 PATIENCE = 0.1  # seconds that a loop driven by samples waits for one before it looks whether it is to end
 
 
-@dataclass
-class Counts:
-    """What happened in a live loop.
+class Watcher(Protocol):
+    """Who looks at a loop while it runs, as `threefactor.watch.Watch`."""
 
-    Attributes
-    ----------
-    ticks : int
-        Carried out; one in which no new sample came is one, too.
-    answered : int
-        Samples that were answered.
-    missed, missed_by_compute : int
-        Ticks that ended after their deadline, and how many of them because their work alone took too long.
-    skipped : int
-        Ticks that were left out, as their time had come while an earlier one still ran.
-    held : int
-        Actions that came too late and were not sent.
-    idle : int
-        Ticks without a new sample.
-    stalls : int
-        How often the source was silent for too long.
-    refused, refused_labels : int
-        Samples, and labels, that the agent or decoder refused as bad.
-    """
+    def tick(self, reward: float, over: bool) -> None:
+        """Called at the end of each tick, with the reward of its sample and whether an episode ended there."""
 
-    ticks: int = 0
-    answered: int = 0
-    missed: int = 0
-    missed_by_compute: int = 0
-    skipped: int = 0
-    held: int = 0
-    idle: int = 0
-    stalls: int = 0
-    refused: int = 0
-    refused_labels: int = 0
+    def listen(self) -> None:
+        """Called now and then while no sample comes."""
 
 
 class LiveLoop:
@@ -92,6 +67,12 @@ class LiveLoop:
         Of each tick, processor time of this thread, and time on the wall.
     jitter : Histogram
         How much later than due each tick began.
+    watcher : Watcher, optional
+        Set it to have it told of each tick; what it does counts as the tick's work.
+    driven : Driven
+        The target, and whether it learns.
+    paused : bool
+        Whether samples are left unanswered, see `request`.
 
     Raises
     ------
@@ -123,7 +104,7 @@ class LiveLoop:
             raise ValueError("a watchdog needs a safe_action to send when the source stalls.")
         if rate is None and not hasattr(source, "read"):
             raise ValueError("without a rate, a loop is driven by the samples of a source with `read`; give either.")
-        self._driven, self._sink, self._safe = Driven(target), sink, safe_action
+        self.driven, self._sink, self._safe = Driven(target), sink, safe_action
         self._read: Callable[[float], Any] = source.read if hasattr(source, "read") else lambda timeout: source()
         self._period = None if rate is None else NANO / rate
         self._deadline = self._period if deadline is None else deadline * NANO
@@ -134,20 +115,27 @@ class LiveLoop:
         self._lock, self._asked = threading.Lock(), False
         self._wanted: dict[str, Any] = {}
         self._going, self._stalled = False, False
+        self.paused = False
+        self.watcher: Watcher | None = None
         self._heard: int | None = None  # when the last sample came
 
     # --- from any thread ---------------------------------------------------------------------------------------------
 
-    def request(self, *, learning: bool | None = None, slope: float | None = None) -> None:
+    def request(
+        self, *, learning: bool | None = None, slope: float | None = None, paused: bool | None = None
+    ) -> None:  # fmt: skip
         """Ask for a change, which the next tick makes; callable from any thread.
+
+        A loop that is `paused` sends the safe action, and leaves samples unanswered until it goes on, with a new
+        episode.
 
         Raises
         ------
         ValueError
             The target cannot do that; a slope that is not positive and finite.
         """
-        self._driven.check(learning, slope)
-        wanted = {"learning": learning, "slope": slope}
+        self.driven.check(learning, slope)
+        wanted = {"learning": learning, "slope": slope, "paused": paused}
         with self._lock:
             self._wanted |= {name: value for name, value in wanted.items() if value is not None}
             self._asked = True
@@ -170,7 +158,7 @@ class LiveLoop:
         safe action is sent at the end.
         """
         if self._example is not None:
-            self._driven.warm_up(self._example)
+            self.driven.warm_up(self._example)
         self._going, self._heard, self._stalled = True, None, False
         last = math.inf if ticks is None else self.counts.ticks + ticks
         with no_garbage_collection():
@@ -211,6 +199,8 @@ class LiveLoop:
             if sample is None:
                 if self._asked:
                     self._check_requests()
+                if self.watcher is not None:
+                    self.watcher.listen()
                 self._watch(clock.now())
                 continue
             due = getattr(sample, "moment", None)
@@ -225,6 +215,7 @@ class LiveLoop:
         if sample is None:
             sample = self._read(0.0)
         limit = math.inf if self._deadline is None else due + self._deadline
+        reward, over = 0.0, False
         if sample is None:
             counts.idle += 1
             self._watch(begun)
@@ -232,7 +223,13 @@ class LiveLoop:
             if not isinstance(sample, Sample):
                 sample = Sample(sample)
             self._heard, self._stalled = begun, False
-            self._answer(sample, limit)
+            if self.paused:
+                counts.paused += 1
+            else:
+                self._answer(sample, limit)
+                reward, over = sample.reward, sample.terminated or sample.truncated
+        if self.watcher is not None:
+            self.watcher.tick(reward, over)
         spent, ended = clock.worked() - worked, clock.now()
         counts.ticks += 1
         self.jitter.add(begun - due)
@@ -249,11 +246,11 @@ class LiveLoop:
         """Send the answer to a sample, then have a decoder learn; what is bad is refused and counted."""
         counts = self.counts
         try:
-            action = self._driven.respond(sample)
+            action = self.driven.respond(sample)
         except ValueError:
             counts.refused += 1
             self._send_safe()
-            self._driven.interrupt()  # what comes next follows neither from the last action nor from the last bin
+            self.driven.interrupt()  # what comes next follows neither from the last action nor from the last bin
             return
         counts.answered += 1
         if self._on_miss == "hold" and self.clock.now() > limit:
@@ -262,7 +259,7 @@ class LiveLoop:
             self._sink(action)
         if sample.labels:
             try:
-                self._driven.learn(sample)
+                self.driven.learn(sample)
             except (ValueError, RuntimeError):
                 counts.refused_labels += 1
 
@@ -275,7 +272,12 @@ class LiveLoop:
                 wanted, self._wanted, self._asked = self._wanted, {}, False
             finally:
                 self._lock.release()
-            self._driven.apply(wanted.get("learning"), wanted.get("slope"))
+            self.driven.apply(wanted.get("learning"), wanted.get("slope"))
+            paused = wanted.get("paused", self.paused)
+            if paused and not self.paused:
+                self._send_safe()
+                self.driven.interrupt()
+            self.paused = paused
 
     def _watch(self, now: int) -> None:
         """See whether the source has been silent for too long."""
@@ -285,7 +287,7 @@ class LiveLoop:
             self._stalled = True
             self.counts.stalls += 1
             self._send_safe()
-            self._driven.interrupt()
+            self.driven.interrupt()
 
     def _send_safe(self) -> None:
         if self._safe is not None and self._sink is not None:

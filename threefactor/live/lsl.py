@@ -24,6 +24,7 @@ from threefactor.live.sources import SourceError
 
 BUFFER_SECONDS = 60  # that a stream may go unread before it loses samples
 CHUNK = 512  # samples that are pulled at a time
+AT_A_TIME = 1.0  # seconds that a stream is looked for without a chance to press Ctrl-C
 AGAIN = 1.0  # seconds that one more stream of the same name has to show up: peers are asked after half a second
 
 
@@ -142,7 +143,10 @@ class Inlet:
     def _connect(self, wait: float) -> Any:
         """Find the stream, see that it is the one, and open it with its clock known."""
         lsl = self._library
-        found = lsl.resolve_bypred(self._predicate, 1, wait)
+        end = time.monotonic() + wait
+        found = lsl.resolve_bypred(self._predicate, 1, min(wait, AT_A_TIME))
+        while not found and (left := end - time.monotonic()) > 0.0:
+            found = lsl.resolve_bypred(self._predicate, 1, min(left, AT_A_TIME))
         if not found:
             raise NotFoundError(
                 f"no stream {self.name!r} was found in {wait:g} s; start it, or, where there is no multicast, name its "

@@ -31,6 +31,45 @@ class Stream(Protocol):
         """Seconds since a time stamp."""
 
 
+class Held:
+    """The newest row of a stream, again and again, until it is too old: for what goes on whether a sample came or not.
+
+    Parameters
+    ----------
+    stream : Stream
+    patience : float
+        Seconds without a row after which there is nothing to hold.
+
+    Attributes
+    ----------
+    silences : int
+        How often that happened.
+    refused : int
+        Rows that held NaN or infinity, and were passed over.
+    """
+
+    def __init__(self, stream: Stream, patience: float) -> None:
+        self._stream, self._patience = stream, int(patience * NANO)
+        self._row: Array | None = None
+        self._came = 0
+        self.silences = self.refused = 0
+
+    def read(self, timeout: float = 0.0) -> Sample:
+        """The row as observation, or None in its place; never waits."""
+        for _ in range(FLOOD):
+            rows, stamps = self._stream.pull(0.0)
+            if not stamps:
+                break
+            good = np.isfinite(rows).all(axis=1)
+            self.refused += len(rows) - int(good.sum())
+            if good.any():
+                self._row, self._came = rows[good][-1].astype(np.float64), time.perf_counter_ns()
+        if self._row is not None and time.perf_counter_ns() - self._came > self._patience:
+            self._row = None
+            self.silences += 1
+        return Sample(self._row)
+
+
 class StreamSource:
     """The newest sample of a stream, with the rewards or labels of another one.
 

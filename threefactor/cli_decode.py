@@ -1,12 +1,10 @@
-"""Commands for recordings and streams. As `threefactor.cli`, which registers them, it alone may know controllers."""
+"""The command that decodes recordings. As `threefactor.cli_train`, it alone may know controllers."""
 
 from __future__ import annotations
 
 import copy
 import json
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from controllers import ActorCritic, Decoder, KalmanDecoder, RecursiveLeastSquares, WienerDecoder
+from controllers import Decoder, KalmanDecoder, RecursiveLeastSquares, WienerDecoder
 from threefactor.arrays import Array
-from threefactor.checkpoints import CheckpointError
-from threefactor.live import LiveLoop, SourceError
-from threefactor.live.lsl import Inlet, Outlet
-from threefactor.live.streams import StreamSource
 from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
 from threefactor.recordings import (
     Recording,
@@ -32,7 +26,7 @@ from threefactor.recordings import (
     read_recording,
     taps,
 )
-from threefactor.terminal import JSON, console, fail, print_values
+from threefactor.terminal import JSON, console, fail
 
 app = typer.Typer()
 
@@ -68,7 +62,7 @@ def decode(
         if figure is not None:
             _draw(figure, file.stem, velocity, recording.velocity[first:], decoded)
     except (ValueError, OSError) as error:
-        fail(escape(str(error)))
+        fail(error)
     if as_json:
         bins, units = recording.spikes.shape
         about = {
@@ -145,101 +139,3 @@ def _draw(path: Path, title: str, name: str, wanted: Array, decoded: dict[str, l
     picture.legend(*rows[0].get_legend_handles_labels(), loc="outside lower right", frameon=False, ncols=3)
     rows[-1].set(xlabel="bins")
     save_figure(picture, path)
-
-
-# --- streams ---------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def stream(
-    seen: Annotated[str, typer.Option("--in", help="Stream to act on, by name or LSL predicate.")],
-    sent: Annotated[str, typer.Option("--out", help="Name of the stream of actions or decoded numbers.")],
-    checkpoint: Annotated[Path, typer.Option(help="Of an actor-critic or a decoder.")],
-    reward: Annotated[
-        str | None, typer.Option(help="Stream of rewards (second channel: 1 terminated, 2 truncated), or of labels.")
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option(help="Ticks a second. [default: driven by samples]", show_default=False)
-    ] = None,
-    frozen: Annotated[bool, typer.Option("--frozen", help="Learn nothing.")] = False,
-    watchdog: Annotated[float, typer.Option(help="Seconds without a sample, then the safe action is sent.")] = 1.0,
-    safe: Annotated[
-        str | None, typer.Option(help="The safe action, numbers with commas. [default: zeros]", show_default=False)
-    ] = None,
-    wait: Annotated[float, typer.Option(min=0.0, help="Seconds to look for the streams.")] = 10.0,
-    seconds: Annotated[float | None, typer.Option(min=0.0, help="How long. [default: until Ctrl-C]")] = None,
-    save: Annotated[Path | None, typer.Option(help="Write what was learnt as a checkpoint in the end.")] = None,
-    as_json: JSON = False,
-) -> None:
-    """Run a saved actor-critic or decoder on Lab Streaming Layer streams; it goes on learning. Needs the extra lsl."""
-    try:
-        target = _load(checkpoint)
-        channels = target.n_out if isinstance(target, Decoder) else int(np.prod(target.actions.space.shape or ()))
-        safe_action = _numbers(safe, channels)
-        inlet = Inlet(seen, wait)
-        wanted = target.n_units if isinstance(target, Decoder) else target.n_observation
-        if inlet.channels != wanted:
-            raise SourceError(f"{seen!r} has {inlet.channels} channels; {checkpoint} was made for {wanted}.")
-        source = _source(target, inlet, None if reward is None else Inlet(reward, wait))
-        deadline = 1.0 / inlet.rate if rate is None and inlet.rate > 0.0 else None
-        loop = LiveLoop(
-            target, source, Outlet(sent, channels, rate or inlet.rate), rate=rate, deadline=deadline,
-            watchdog=watchdog, safe_action=safe_action,
-        )  # fmt: skip
-        if frozen:
-            loop.request(learning=False)
-        console.print(f"{seen} -> {sent}, until Ctrl-C" if seconds is None else f"{seen} -> {sent}", highlight=False)
-        with _stopped_by_signals(loop):
-            try:
-                loop.run(seconds=seconds)
-            finally:
-                if save is not None:
-                    target.save(save)
-    except (ValueError, OSError, SourceError) as error:
-        fail(escape(str(error)))
-    counted = {name: getattr(inlet, name) for name in ("received", "overflows", "losses")}
-    counted |= {"dropped": source.dropped, "unpaired": source.unpaired}
-    found = loop.report() | counted
-    print(json.dumps(found)) if as_json else print_values(found, False)
-
-
-def _load(path: Path) -> ActorCritic | Decoder:
-    """Whichever of the two a checkpoint is of."""
-    try:
-        return Decoder.load(path)
-    except CheckpointError as error:
-        if "is a checkpoint of" not in str(error):
-            raise
-    return ActorCritic.load(path)
-
-
-def _numbers(given: str | None, channels: int) -> Array:
-    """The safe action."""
-    if given is None:
-        return np.zeros(channels)
-    try:
-        numbers = np.array([float(part) for part in given.split(",")])
-    except ValueError:
-        numbers = np.zeros(0)
-    if numbers.size != channels or not np.isfinite(numbers).all():
-        raise ValueError(f"--safe is {given!r}; it must be {channels} numbers with commas between them.")
-    return numbers
-
-
-def _source(target: ActorCritic | Decoder, inlet: Inlet, told: Inlet | None) -> StreamSource:
-    if not isinstance(target, Decoder):
-        return StreamSource(inlet, rewards=told)
-    if told is not None and told.channels != target.n_out:
-        raise SourceError(f"{told.name!r} has {told.channels} channels; this decoder's labels have {target.n_out}.")
-    return StreamSource(inlet, labels=told, most_late=target.most_late)
-
-
-@contextmanager
-def _stopped_by_signals(loop: LiveLoop) -> Iterator[None]:
-    """Ctrl-C ends the loop between two ticks."""
-    before = {number: signal.signal(number, lambda *_: loop.stop()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
