@@ -7,7 +7,6 @@ without the data set. Each label is learnt from once, when it comes, by e-prop (
 from __future__ import annotations
 
 import math
-import os
 from typing import Any, Protocol, SupportsFloat
 
 import gymnasium as gym
@@ -23,7 +22,7 @@ from controllers.settings import tau_of
 from controllers.spaces import Actions, flat_size
 from threefactor import Network, SlopeSchedule
 from threefactor.arrays import Array
-from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
+from threefactor.checkpoints import Kept, restore
 from threefactor.settings import build
 
 OBSERVATION_LIMIT = 10.0
@@ -38,7 +37,7 @@ class Teacher(Protocol):
         """Action for an observation."""
 
 
-class Cloner:
+class Cloner(Kept):
     """Spiking student of a teacher, learning from one observation at a time.
 
     At each observation the readout is compared with the teacher's action and the weights change at once: squared error
@@ -72,6 +71,8 @@ class Cloner:
     >>> student.act([0.0, 0.0, 0.1, 0.0]) in (0, 1)
     True
     """
+
+    not_kept = ("teacher",)
 
     def __init__(
         self, n_observation: int, action_space: gym.Space[Any], teacher: Teacher | None, seed: int = 0, **settings: Any
@@ -196,26 +197,6 @@ class Cloner:
 
     # --- keeping ----------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint from which `load` goes on exactly here. The teacher is not in it."""
-        kept = self.__getstate__()
-        save_checkpoint(path, "Cloner", kept["arrays"], kept["about"])
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], teacher: Teacher | None = None) -> Cloner:
-        """Student from a checkpoint; to go on learning it needs its teacher.
-
-        Raises
-        ------
-        FileNotFoundError, CheckpointError
-            No such file; not a student's checkpoint, or a damaged one.
-        """
-        arrays, about = load_checkpoint(path, "Cloner")
-        student = cls.__new__(cls)
-        with describing(path):
-            student.__setstate__({"arrays": arrays, "about": about, "teacher": teacher})
-        return student
-
     def __getstate__(self) -> dict[str, Any]:
         about = {
             "n_observation": self.n_observation, "action_space": self.actions.about(), "seed": self.seed,
@@ -229,7 +210,7 @@ class Cloner:
     def __setstate__(self, saved: dict[str, Any]) -> None:
         about, arrays = saved["about"], saved["arrays"]
         space = Actions.space_of(about["action_space"], arrays)
-        Cloner.__init__(self, about["n_observation"], space, saved["teacher"], about["seed"], **about["settings"])
+        Cloner.__init__(self, about["n_observation"], space, saved.get("teacher"), about["seed"], **about["settings"])
         self.network.put(arrays)
         for name, array in self._own().items():
             restore(array, arrays, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import msgspec
@@ -15,7 +14,7 @@ from controllers.scale import Scale
 from threefactor import layout as at
 from threefactor import tick
 from threefactor.arrays import Array
-from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
+from threefactor.checkpoints import Kept, restore
 from threefactor.settings import build
 
 DEFAULTS: dict[str, Any] = {
@@ -27,7 +26,7 @@ LARGEST_INPUT, LARGEST_ERROR = 5.0, 4.0  # in deviations
 LARGEST_LABEL = 1e100  # whose square is finite, too
 
 
-class Decoder:
+class Decoder(Kept):
     """Spiking decoder of velocity, or of any other numbers, from counts of spikes, learnt online by e-prop.
 
     The population sees the square roots of the counts, whose variance hardly depends on the rate, as deviations from
@@ -183,26 +182,6 @@ class Decoder:
         self.population.network.slope = value
 
     # --- keeping ----------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint from which `load` goes on exactly here."""
-        kept = self.__getstate__()
-        save_checkpoint(path, "Decoder", kept["arrays"], kept["about"])
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Decoder:
-        """Decoder from a checkpoint.
-
-        Raises
-        ------
-        FileNotFoundError, CheckpointError
-            No such file; not a decoder's checkpoint, or a damaged one.
-        """
-        arrays, about = load_checkpoint(path, "Decoder")
-        decoder = cls.__new__(cls)
-        with describing(path):
-            decoder.__setstate__({"arrays": arrays, "about": about})
-        return decoder
 
     def __getstate__(self) -> dict[str, Any]:
         about = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from typing import Any, Self
+from typing import Any
 
 import gymnasium as gym
 import msgspec
@@ -19,7 +18,7 @@ from threefactor import Network, SlopeSchedule
 from threefactor import layout as at
 from threefactor._jit import entry
 from threefactor.arrays import Array
-from threefactor.checkpoints import describing, load_checkpoint, restore, save_checkpoint
+from threefactor.checkpoints import Kept, restore
 from threefactor.settings import build
 
 MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
@@ -29,7 +28,7 @@ LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
 LARGEST = np.finfo(np.float64).max
 
 
-class Learner:
+class Learner(Kept):
     """Spiking actor and critic that any number of copies share, each acting in a world of its own.
 
     Parameters
@@ -194,25 +193,6 @@ class Learner:
         self.critic.slope = value
 
     # --- keeping ----------------------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint from which `load` goes on exactly here: weights, traces, statistics, random numbers."""
-        save_checkpoint(path, type(self).__name__, self._arrays(), self._about())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Agent from a checkpoint.
-
-        Raises
-        ------
-        FileNotFoundError, CheckpointError
-            No such file; not such an agent's checkpoint, or a damaged one.
-        """
-        arrays, about = load_checkpoint(path, cls.__name__)
-        agent = cls.__new__(cls)
-        with describing(path):
-            agent.__setstate__({"arrays": arrays, "about": about})
-        return agent
 
     def __getstate__(self) -> dict[str, Any]:
         return {"arrays": {name: array.copy() for name, array in self._arrays().items()}, "about": self._about()}

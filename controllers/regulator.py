@@ -8,7 +8,6 @@ here, which adapt, too, by e-prop (Bellec et al. 2020).
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any, Protocol, SupportsFloat
 
@@ -21,7 +20,7 @@ from controllers.population import Population
 from controllers.population_settings import PopulationSettings
 from controllers.spaces import Actions
 from threefactor.arrays import Array
-from threefactor.checkpoints import describing, load_checkpoint, save_checkpoint
+from threefactor.checkpoints import Kept
 from threefactor.settings import build
 
 LARGEST_ERROR = 1.0  # of an entry of the action, whose box spans [-1, 1]
@@ -40,7 +39,7 @@ def correction(observation: Any, command: Array) -> Array:
     return -command
 
 
-class Regulator:
+class Regulator(Kept):
     """Spiking controller that learns from a supervised error, beside a given controller or in its place.
 
     The action is the base's plus the population's. At each step the population first learns from the error that its
@@ -92,6 +91,8 @@ class Regulator:
     >>> bool(abs(x[0]) < 0.02)  # 0.33 with the base alone
     True
     """
+
+    not_kept = ("base", "error", "features")
 
     def __init__(
         self, n_observation: int, action_space: gym.Space[Any], *, base: Base | None = None,
@@ -164,26 +165,6 @@ class Regulator:
 
     # --- keeping ----------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a checkpoint from which `load` goes on exactly here. Base, error and features are not in it."""
-        kept = self.__getstate__()
-        save_checkpoint(path, "Regulator", kept["arrays"], kept["about"])
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], **given: Any) -> Regulator:
-        """Regulator from a checkpoint, with the `base`, `error` and `features` that it had.
-
-        Raises
-        ------
-        FileNotFoundError, CheckpointError
-            No such file; not a regulator's checkpoint, or a damaged one.
-        """
-        arrays, about = load_checkpoint(path, "Regulator")
-        regulator = cls.__new__(cls)
-        with describing(path):
-            regulator.__setstate__({"arrays": arrays, "about": about, **given})
-        return regulator
-
     def __getstate__(self) -> dict[str, Any]:
         about = {
             "n_observation": self.n_observation, "action_space": self.actions.about(), "seed": self.seed,
@@ -197,7 +178,7 @@ class Regulator:
     def __setstate__(self, saved: dict[str, Any]) -> None:
         about, arrays = saved["about"], saved["arrays"]
         space = Actions.space_of(about["action_space"], arrays)
-        given = {name: saved.get(name) for name in ("base", "error", "features")}
+        given = {name: saved.get(name) for name in self.not_kept}
         Regulator.__init__(self, about["n_observation"], space, seed=about["seed"], **given, **about["settings"])
         self.population.put(arrays)
         self._acting[:] = arrays["acting"]

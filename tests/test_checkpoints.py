@@ -14,7 +14,7 @@ import pytest
 from gymnasium.spaces import Box, Discrete
 from safetensors.numpy import save_file
 
-from controllers import ActorCritic
+from controllers import ActorCritic, Decoder
 from tests.checks import assert_same, play, snapshot
 from threefactor import CheckpointError, Network
 from threefactor.checkpoints import FORMAT, _checksum, load_checkpoint, save_checkpoint, write_atomically
@@ -300,3 +300,11 @@ def test_writing_makes_folders_and_replaces(tmp_path: Path) -> None:
     write_atomically(path, b"one")
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two" and list(path.parent.iterdir()) == [path]
+
+
+def test_only_what_is_not_kept_may_be_given(tmp_path: Path) -> None:
+    """A teacher to a student; nothing to a decoder."""
+    Decoder(3, 1).save(tmp_path / "decoder")
+    with pytest.raises(TypeError, match="teacher"):
+        Decoder.load(tmp_path / "decoder", teacher=None)
+    assert Decoder.load(tmp_path / "decoder").n_units == 3

@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -111,3 +111,46 @@ def restore(target: Array, arrays: Mapping[str, Array], name: str) -> None:
             f"{name!r} is {saved.dtype}{saved.shape} in the checkpoint, {target.dtype}{target.shape} here."
         )
     target[...] = saved
+
+
+class Kept:
+    """What pickles as `arrays` and `about`, which JSON can hold, is saved and loaded as a checkpoint of its class.
+
+    Attributes
+    ----------
+    not_kept : tuple of str
+        What no checkpoint can hold, such as functions; `load` takes it.
+    """
+
+    not_kept: ClassVar[tuple[str, ...]] = ()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint from which `load` goes on exactly here."""
+        kept: Any = self.__getstate__()
+        save_checkpoint(path, type(self).__name__, kept["arrays"], kept["about"])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], **given: Any) -> Self:
+        """From a checkpoint.
+
+        Parameters
+        ----------
+        path : path
+        **given
+            What a checkpoint cannot hold, `not_kept`, as it was when it was saved.
+
+        Raises
+        ------
+        FileNotFoundError, CheckpointError
+            No such file; not a checkpoint of this class, or a damaged one.
+        TypeError
+            Something else is given.
+        """
+        unknown = given.keys() - set(cls.not_kept)
+        if unknown:
+            raise TypeError(f"{cls.__name__}.load takes {cls.not_kept or 'a path alone'}, not {sorted(unknown)}.")
+        arrays, about = load_checkpoint(path, cls.__name__)
+        found: Any = cls.__new__(cls)
+        with describing(path):
+            found.__setstate__({**given, "arrays": arrays, "about": about})
+        return found  # type: ignore[no-any-return]
