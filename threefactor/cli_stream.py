@@ -56,15 +56,15 @@ def stream(
         str | None, typer.Option(help="Stream of rewards (second channel: 1 terminated, 2 truncated), or of labels.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="Ticks a second. [default: driven by samples]", show_default=False)
+        float | None, typer.Option(help="Ticks a second. \\[default: driven by samples]", show_default=False)
     ] = None,
     frozen: Annotated[bool, typer.Option("--frozen", help="Learn nothing.")] = False,
     watchdog: Annotated[float, typer.Option(help="Seconds without a sample, then the safe action is sent.")] = 1.0,
     safe: Annotated[
-        str | None, typer.Option(help="The safe action, numbers with commas. [default: zeros]", show_default=False)
+        str | None, typer.Option(help="The safe action, numbers with commas. \\[default: zeros]", show_default=False)
     ] = None,
     wait: Annotated[float, typer.Option(min=0.0, help="Seconds to look for the streams.")] = 10.0,
-    seconds: Annotated[float | None, typer.Option(min=0.0, help="How long. [default: until Ctrl-C]")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.0, help="How long. \\[default: until Ctrl-C]")] = None,
     save: Annotated[Path | None, typer.Option(help="Write what was learnt as a checkpoint in the end.")] = None,
     watch: WATCH = False,
     as_json: JSON = False,

@@ -32,7 +32,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of targets and spikes.")]
 Rewards = Annotated[str | None, typer.Option(help="Stream of rewards to send (second channel: 1 hit, 2 missed).")]
 Trials = Annotated[Path | None, typer.Option(help="CSV of the trials: seconds, hit, seconds that it took.")]
 Patience = Annotated[float, typer.Option(min=0.0, help="Seconds without a sample, then the cursor stops.")]
-Seconds = Annotated[float | None, typer.Option(min=0.0, help="How long. [default: until Ctrl-C]")]
+Seconds = Annotated[float | None, typer.Option(min=0.0, help="How long. \\[default: until Ctrl-C]")]
 
 
 class Bin(NamedTuple):

@@ -173,10 +173,10 @@ def train(
     env_id: Annotated[str, typer.Argument(help="Gymnasium id, or module:id.")],
     steps: Annotated[int, typer.Option(min=1, help="Environment steps in all.")] = 100_000,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of weights, exploration and environment. [default: 0]")
+        int | None, typer.Option(min=0, help="Seed of weights, exploration and environment. \\[default: 0]")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with [agent] and [environment].")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run. [default: runs/ENV_ID-SEED]")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with tables \\[agent] and \\[environment].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run. \\[default: runs/ENV_ID-SEED]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder.")] = False,
     watch: WATCH = False,
     as_json: JSON = False,
