@@ -43,9 +43,8 @@ STORE = RESULTS / "control_runs.jsonl"
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2
 CURVE = 300  # points kept of a learning curve
 NOT_THE_AGENT = {
-    "cli", "cli_decode", "cli_stream", "cli_subject", "cli_train", "live", "pictures", "probes", "recordings", "runs",
-    "terminal", "verify", "watched", "bptt", "cloning", "cloner_settings", "decoder",
-    "decoders", "frozen", "geometric", "kalman", "limits", "lqr", "pid", "population",
+    "cli", "pictures", "probes", "recordings", "runs", "terminal", "verify", "watched", "bptt", "cloning",
+    "cloner_settings", "decoder", "decoders", "frozen", "geometric", "kalman", "limits", "lqr", "pid", "population",
     "population_settings", "regulator", "supervisor", "td3", "vector", "arm", "arm_dynamics", "changes", "cursor",
     "cursor_dynamics", "generator", "quadrotor", "quadrotor_dynamics", "wrappers", "__init__",
 }  # fmt: skip

@@ -143,7 +143,7 @@ def test_table(monkeypatch: pytest.MonkeyPatch) -> None:
         yield row
         yield row | {"system": "dense_floor", "spiking": None}
 
-    monkeypatch.setattr("threefactor.cli.rows", some)
+    monkeypatch.setattr("threefactor.commands.bench.rows", some)
     shown = CliRunner().invoke(app, ["bench"]).output
     assert "threefactor_fused" in shown and "dense_floor" in shown and "5.0%" in shown and "2.00" in shown
 

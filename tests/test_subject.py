@@ -16,8 +16,8 @@ import pytest
 from envs import Cursor
 from tests.test_cli import assert_refused, last_json, run
 from tests.test_lsl import FakeStream, Pusher, jitted, lsl, outlet  # noqa: F401  (a fixture)
-from threefactor import cli_subject
-from threefactor.cli_subject import Bin, Changing, Imagined, Sender, Watcher, World
+from threefactor.commands import subject
+from threefactor.commands.subject import Bin, Changing, Imagined, Sender, Watcher, World
 from threefactor.live.lsl import Inlet
 from threefactor.live.streams import Held
 
@@ -138,7 +138,7 @@ def test_labels_come_late_with_stamps_of_their_own(monkeypatch: pytest.MonkeyPat
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(cli_subject, "library", lambda: clock)
+    monkeypatch.setattr(subject, "library", lambda: clock)
     counts, labels = list[tuple[Any, float]](), list[tuple[Any, float]]()
     outlets: Any = Bin(lambda *sent: counts.append(sent), lambda *sent: labels.append(sent))
     sender = Sender(outlets, late=2, told=3)

@@ -1,7 +1,7 @@
 """A simulated subject and a cursor on streams: what `threefactor stream` decodes, and moves, without any hardware.
 
-As `threefactor.cli`, this module alone may know worlds. Three processes make a closed loop: the cursor, which others
-move and whose place it sends; the subject, who sees it and whose neurons fire; and whatever decodes them.
+Three processes make a closed loop: the cursor, which others move and whose place it sends; the subject, who sees it and
+whose neurons fire; and whatever decodes them.
 """
 
 from __future__ import annotations

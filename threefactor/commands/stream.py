@@ -1,4 +1,4 @@
-"""The command that runs agents and decoders on streams. As `threefactor.cli`, it alone may know controllers."""
+"""The command that runs agents and decoders on streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that train and evaluate. As `threefactor.cli`, they alone may know controllers and worlds."""
+"""The commands that train and evaluate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that decodes recordings. As `threefactor.cli_train`, it alone may know controllers."""
+"""The command that decodes recordings."""
 
 from __future__ import annotations
 
