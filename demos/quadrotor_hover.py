@@ -24,7 +24,7 @@ from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
 
 LEARNING_RATE, HALVED_AFTER = 0.02, 50_000  # steps
 SETTINGS: dict[str, Any] = {
-    "n_hidden": 512, "warm_ticks": 8, "ticks": 2, "rest": "episode", "readout_decay": 0.6, "optimiser": "intentional",
+    "n_hidden": 1024, "warm_ticks": 8, "ticks": 2, "rest": "episode", "readout_decay": 0.6, "optimiser": "intentional",
     "learning_rate": LEARNING_RATE, "surrogate": "piecewise_linear", "slope": 1.0, "height": 0.2,
 }  # fmt: skip
 CONDITIONS: dict[str, dict[str, Any]] = {"online": {}, "frozen hidden layer": {"freeze_hidden": True}}
