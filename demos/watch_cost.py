@@ -1,9 +1,9 @@
-"""What the page costs the loop that it shows: a learning loop at 1 kHz without it, with it closed, open, and stuck.
+"""What the page costs the loop that it shows: a learning loop at 1 kHz while nobody looks, somebody does, or is stuck.
 
-The loop is that of `demos.live_latency`. Blocks of all conditions take turns; the figure of a condition is the median
-over blocks of the ratio to the block without a page in the same turn, with a 95 % interval. "closed": nobody looks.
-"open": a viewer that asks for the next frame as soon as it has drawn one, in a browser with --browser, which draws on
-the same machine. "stuck": a viewer that took one frame and was never heard of again.
+The loop is that of `demos.live_latency` and runs on end, while a viewer in another process looks, looks away and gets
+stuck (silent, as if its machine had frozen), all for parts of a second: the machine is not equally quick for long. The
+figure of a state is the ratio of its median tick to the mean of those of the closed pages before and after it. With
+--browser the viewer is headless Chromium, which draws the page on the same cores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,42 +22,56 @@ from rich.console import Console
 from rich.table import Table
 
 from demos.live_latency import N_IN, RATE, Follower
-from demos.results import RESULTS, interval, write_table
+from demos.results import RESULTS, interquartile_mean, interval, write_table
 from threefactor.arrays import Array
 from threefactor.live import Histogram, LiveLoop
 from threefactor.pictures import BLUE, new_figure, save_figure
-from threefactor.watch import Watch, watch_loop
+from threefactor.terminal import fail
+from threefactor.watch import watch_loop
 
-CONDITIONS = ("no page", "closed", "open", "stuck")
-SETTLES = 3.0  # seconds until a viewer that is not heard of no longer counts as one, and half as much again
+STATES = ("closed", "open", "stuck")
+TURN = ("closed", "open", "closed", "open", "closed", "open", "closed", "stuck")
+SETTLES = {"client": {"closed": 0.1, "open": 0.1, "stuck": 2.2}, "browser": {"closed": 0.5, "open": 1.0, "stuck": 2.2}}
+Phase = tuple[str, float, float]  # state, begin and end in `time.perf_counter`, which processes of a machine share
 
 
-def view(url: str, frames: int) -> None:
-    """Look at a page without drawing it, for so many frames, then be silent."""
+class Times(Histogram):
+    """Keeps each time and when it was, as bins are wider than what is looked for here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each: list[tuple[float, int]] = []
+
+    def add(self, duration: int) -> None:
+        """Count a duration [ns]."""
+        super().add(duration)
+        self.each.append((time.perf_counter(), duration))
+
+
+@contextmanager
+def _client(url: str) -> Iterator[Callable[[str, float], None]]:
+    """A viewer that takes frames and does not draw them."""
     from websockets.sync.client import connect
 
     with connect(url.split("#")[0].replace("http", "ws") + "live", max_size=None) as connection:
-        connection.send(json.dumps({"type": "ready"}))
-        for message in connection:
-            if isinstance(message, bytes) and frames > 0:
-                frames -= 1
-                connection.send(json.dumps({"type": "ready"}))
+
+        def look(state: str, seconds: float) -> None:
+            connection.send(json.dumps({"type": "away" if state == "closed" else "ready"}))
+            end = time.perf_counter() + seconds
+            while (left := end - time.perf_counter()) > 0.0:
+                try:
+                    message = connection.recv(left)
+                except TimeoutError:
+                    return
+                if state == "open" and isinstance(message, bytes):
+                    connection.send(json.dumps({"type": "ready"}))
+
+        yield look
 
 
 @contextmanager
-def _viewer(url: str, frames: int) -> Iterator[None]:
-    process = multiprocessing.get_context("spawn").Process(target=view, args=(url, frames), daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.join()
-
-
-@contextmanager
-def _browser(url: str) -> Iterator[None]:
-    """Headless Chromium that draws the page."""
+def _browser(url: str) -> Iterator[Callable[[str, float], None]]:
+    """Headless Chromium, on the page or on none."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -65,112 +79,99 @@ def _browser(url: str) -> Iterator[None]:
         for option in ("--headless=new", "--no-sandbox", "--window-size=1400,900", f"--user-data-dir={profile}"):
             options.add_argument(option)
         driver = webdriver.Chrome(options)
+
+        def look(state: str, seconds: float) -> None:
+            end = time.perf_counter() + seconds
+            driver.get(url if state == "open" else "about:blank")
+            time.sleep(max(end - time.perf_counter(), 0.0))
+
         try:
-            driver.get(url)
-            yield
+            yield look
         finally:
             driver.quit()
 
 
-def wait_until(holds: Callable[[], bool], watch: Watch) -> None:
-    """Let the loop's side listen until something holds; 20 s at most."""
-    end = time.monotonic() + 20.0
-    while not holds():
-        if time.monotonic() > end:
-            raise typer.Exit(1)
-        time.sleep(0.02)
-        watch.listen()
+def view(url: str, turns: int, seconds: float, browser: bool, told: Any) -> None:
+    """Look, look away and get stuck in turns; tells the phases as (state, begin, end), and what went wrong."""
+    phases: list[Phase] = []
+    try:
+        with ExitStack() as stack:
+            client = stack.enter_context(_client(url))
+            look = stack.enter_context(_browser(url)) if browser else client
+            for state in (*TURN * turns, "closed"):
+                spare = SETTLES["browser" if browser else "client"][state]
+                if browser and state != "open":
+                    look("closed", 0.0)
+                begin = time.perf_counter()
+                (look if state == "open" else client)(state, spare + seconds)
+                phases.append((state, begin + spare, time.perf_counter()))
+    except Exception as error:  # whatever it is, the loop has to be told to end
+        told.put(repr(error))
+    told.put(phases)
 
 
-class Times(Histogram):
-    """Keeps each time, as bins are wider than what is looked for here."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.each: list[int] = []
-
-    def add(self, duration: int) -> None:
-        """Count a duration [ns]."""
-        super().add(duration)
-        self.each.append(duration)
-
-
-def run_block(loop: LiveLoop, seconds: float) -> Array:
-    """Median, 99th and 99.9th percentile of computing [us] in some seconds of the loop."""
+def measure(turns: int, seconds: float, browser: bool) -> tuple[Array, list[Phase]]:
+    """Run the loop beside the viewer; moments [s] and times [us] of its ticks, (ticks, 2), and the phases."""
+    spikes = (np.random.default_rng(0).random((1000, N_IN)) < 0.05).astype(np.float32)
+    numbers = iter(range(10**9))
+    loop = LiveLoop(Follower(), lambda: spikes[next(numbers) % 1000], rate=RATE, example=spikes[0])
     loop.compute = times = Times()
-    loop.run(seconds=seconds)
-    quantiles: Array = np.percentile(times.each, (50.0, 99.0, 99.9)) / 1000.0
-    return quantiles
-
-
-def run_turn(loop: LiveLoop, watch: Watch, order: list[str], seconds: float, browser: bool) -> dict[str, Array]:
-    """A block of each condition."""
-    found = {}
-    for condition in order:
-        loop.watcher = None if condition == "no page" else watch
-        if condition in ("no page", "closed"):
-            wait_until(lambda: not watch.looked_at, watch)
-            found[condition] = run_block(loop, seconds)
-        elif condition == "open":
-            with _browser(watch.url) if browser else _viewer(watch.url, 10**9):
-                wait_until(lambda: watch.looked_at, watch)
-                found[condition] = run_block(loop, seconds)
-                if not watch.looked_at:
-                    raise RuntimeError("the viewer went away.")
-        else:
-            with _viewer(watch.url, 1):
-                wait_until(lambda: watch.looked_at, watch)
-                time.sleep(SETTLES)
-                found[condition] = run_block(loop, seconds)
-    return found
+    spawn = multiprocessing.get_context("spawn")
+    told = spawn.Queue()
+    with watch_loop(loop, "what the page costs") as watch:
+        viewer = spawn.Process(target=view, args=(watch.url, turns, seconds, browser, told), daemon=True)
+        viewer.start()
+        while viewer.is_alive() and told.empty():
+            loop.run(seconds=2.0)
+        found = told.get()
+        viewer.join()
+    if isinstance(found, str):
+        fail(found)
+    return np.array(times.each) * (1.0, 1e-3), found
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
     """Ratios of all turns."""
-    figure = new_figure(6, 3.4)
+    figure = new_figure(5, 3.4)
     axes = figure.add_subplot()
-    for place, condition in enumerate(CONDITIONS[1:]):
-        ratios = np.array([row["ratio"] for row in rows if row["page"] == condition])
-        axes.plot(place + np.linspace(-0.2, 0.2, ratios.size), 100.0 * (ratios - 1.0), "o", color=BLUE, markersize=4)
-        axes.plot([place - 0.3, place + 0.3], [100.0 * (np.median(ratios) - 1.0)] * 2, color=BLUE)
+    for place, state in enumerate(STATES[1:]):
+        ratios = 100.0 * np.array([row["p50"] / row["p50_closed"] - 1.0 for row in rows if row["page"] == state])
+        axes.plot(place + np.linspace(-0.2, 0.2, ratios.size), ratios, "o", color=BLUE, markersize=4)
+        axes.plot([place - 0.3, place + 0.3], [interquartile_mean(ratios)] * 2, color=BLUE)
     axes.axhline(0.0, color="black", linewidth=0.8)
     axes.axhline(2.0, color="black", linestyle=":", linewidth=1, label="2 %")
-    axes.set(xticks=range(3), xticklabels=CONDITIONS[1:], ylabel="median tick, against no page [%]")
-    axes.set_title("dots: turns; line: their median", fontsize=9)
+    axes.set(xticks=range(2), xticklabels=STATES[1:], ylabel="median tick, against a closed page [%]")
+    axes.set_title("dots: looks; line: interquartile mean", fontsize=9)
     axes.legend(frameon=False)
     save_figure(figure, RESULTS / "watch_cost.png")
 
 
 def main(
-    turns: Annotated[int, typer.Option(min=1, help="Blocks of each condition.")] = 12,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of a block.")] = 5.0,
+    turns: Annotated[int, typer.Option(min=1, help="Of three looks and a stuck one.")] = 25,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each state, that count.")] = 0.4,
     browser: Annotated[bool, typer.Option("--browser", help="Look with headless Chromium (needs selenium).")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="One turn of short blocks, to see that it works.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="One turn of short states, to see that it works.")] = False,
 ) -> None:
-    """Run the loop in turns; writes results/watch_cost.csv and results/watch_cost.png."""
-    turns, seconds = (1, 0.3) if quick else (turns, seconds)
-    spikes = (np.random.default_rng(0).random((1000, N_IN)) < 0.05).astype(np.float32)
-    numbers = iter(range(10**9))
-    loop = LiveLoop(Follower(), lambda: spikes[next(numbers) % 1000], rate=RATE, example=spikes[0])
-    rows, rng = [], np.random.default_rng(0)
-    with watch_loop(loop, "what the page costs") as watch:
-        for turn in range(turns):
-            blocks = run_turn(loop, watch, [str(c) for c in rng.permutation(CONDITIONS)], seconds, browser)
-            for condition in CONDITIONS:
-                p50, p99, p999 = blocks[condition]
-                rows.append({
-                    "turn": turn, "page": condition, "viewer": "browser" if browser else "client", "p50": p50,
-                    "p99": p99, "p99.9": p999, "ratio": p50 / blocks["no page"][0],
-                })  # fmt: skip
+    """Run the loop beside a viewer; writes results/watch_cost.csv and results/watch_cost.png."""
+    ticks, phases = measure(1 if quick else turns, seconds, browser)
+    moments, times = ticks.T
+    middle = [np.percentile(times[(begin <= moments) & (moments < end)], (50.0, 99.0)) for _, begin, end in phases]
+    rows: list[dict[str, Any]] = []
+    for k in range(1, len(phases), 2):
+        closed = 0.5 * (middle[k - 1] + middle[k + 1])
+        row = {"viewer": "browser" if browser else "client", "page": phases[k][0]}
+        rows.append(row | {"p50": middle[k][0], "p50_closed": closed[0], "p99": middle[k][1], "p99_closed": closed[1]})
     write_table("watch_cost", rows)
     draw(rows)
-    table = Table("page", "p50 [us]", "p99", "p99.9", "p50 against no page [95 % of IQM]", caption="medians of blocks")
-    for condition in CONDITIONS:
-        mine = [row for row in rows if row["page"] == condition]
-        middle = [f"{np.median([row[name] for row in mine]):.1f}" for name in ("p50", "p99", "p99.9")]
-        low, high = (100.0 * (end - 1.0) for end in interval([row["ratio"] for row in mine]))
-        change = 100.0 * (float(np.median([row["ratio"] for row in mine])) - 1.0)
-        table.add_row(condition, *middle, f"{change:+.1f} % [{low:+.1f}, {high:+.1f}]")
+    columns = ("page", "p50 [us]", "closed", "change [95 % of IQM]", "p99 [us]", "closed")
+    table = Table(*columns, caption=f"medians of {len(rows) // 4 * 3} looks and {len(rows) // 4} stuck ones")
+    for state in STATES[1:]:
+        mine = {name: np.array([row[name] for row in rows if row["page"] == state]) for name in list(rows[0])[2:]}
+        ratios = mine["p50"] / mine["p50_closed"]
+        low, high = (100.0 * (end - 1.0) for end in interval(ratios.tolist()))
+        shown = {name: f"{np.median(values):.1f}" for name, values in mine.items()}
+        change = f"{100.0 * (interquartile_mean(ratios) - 1.0):+.1f} % [{low:+.1f}, {high:+.1f}]"
+        table.add_row(state, shown["p50"], shown["p50_closed"], change, shown["p99"], shown["p99_closed"])
     Console(width=110, markup=False).print(table)
 
 
