@@ -1,9 +1,11 @@
-"""What the page costs the loop that it shows: a learning loop at 1 kHz while nobody looks, somebody does, or is stuck.
+"""What the page costs the loops that it shows, while nobody looks, somebody does, or is stuck.
 
-The loop is that of `demos.live_latency` and runs on end, while a viewer in another process looks, looks away and gets
-stuck (silent, as if its machine had frozen), all for parts of a second: the machine is not equally quick for long. The
-figure of a state is the ratio of its median tick to the mean of those of the closed pages before and after it. With
---browser the viewer is headless Chromium, which draws the page on the same cores.
+Two loops run on end: that of `demos.live_latency` at 1 kHz, and an actor-critic that learns CartPole as fast as it can.
+A viewer in another process looks, looks away and gets stuck (silent, as if its machine had frozen), all for parts of a
+second: the machine is not equally quick for long. The figure of a look is the ratio of its median tick to the mean of
+those of the closed pages before and after it, or to the one after it if it took seconds to count as stuck. A loop that
+keeps pace works for the page in the pause after a tick, which is told beside it; in the other one the tick, from step
+to step, holds all. With --browser the viewer is headless Chromium, which draws the page on the same cores.
 """
 
 from __future__ import annotations
@@ -16,18 +18,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any
 
+import gymnasium as gym
 import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from controllers import ActorCritic, Loop, Watched
 from demos.live_latency import N_IN, RATE, Follower
 from demos.results import RESULTS, interquartile_mean, interval, write_table
-from threefactor.arrays import Array
 from threefactor.live import Histogram, LiveLoop
 from threefactor.pictures import BLUE, new_figure, save_figure
 from threefactor.terminal import fail
-from threefactor.watch import watch_loop
+from threefactor.watch import Watch, watch_loop
 
 STATES = ("closed", "open", "stuck")
 TURN = ("closed", "open", "closed", "open", "closed", "open", "closed", "stuck")
@@ -46,6 +49,20 @@ class Times(Histogram):
         """Count a duration [ns]."""
         super().add(duration)
         self.each.append((time.perf_counter(), duration))
+
+
+class Timed:
+    """A page's side of the loop, and how long each of its ticks took."""
+
+    def __init__(self, watch: Watch, times: Times) -> None:
+        self._watch, self._times = watch, times
+        self.listen = watch.listen
+
+    def tick(self, reward: float, over: bool) -> None:
+        """One tick."""
+        begun = time.thread_time_ns()
+        self._watch.tick(reward, over)
+        self._times.add(time.thread_time_ns() - begun)
 
 
 @contextmanager
@@ -110,68 +127,119 @@ def view(url: str, turns: int, seconds: float, browser: bool, told: Any) -> None
     told.put(phases)
 
 
-def measure(turns: int, seconds: float, browser: bool) -> tuple[Array, list[Phase]]:
-    """Run the loop beside the viewer; moments [s] and times [us] of its ticks, (ticks, 2), and the phases."""
+def keep_pace(looked_at: Callable[[str], Any], going: Callable[[], bool]) -> tuple[Times, Times]:
+    """The loop of 1 kHz; times of its ticks, and of what it did for the page."""
     spikes = (np.random.default_rng(0).random((1000, N_IN)) < 0.05).astype(np.float32)
-    numbers = iter(range(10**9))
+    numbers, ticks, page = iter(range(10**9)), Times(), Times()
     loop = LiveLoop(Follower(), lambda: spikes[next(numbers) % 1000], rate=RATE, example=spikes[0])
-    loop.compute = times = Times()
-    spawn = multiprocessing.get_context("spawn")
-    told = spawn.Queue()
-    with watch_loop(loop, "what the page costs") as watch:
-        viewer = spawn.Process(target=view, args=(watch.url, turns, seconds, browser, told), daemon=True)
-        viewer.start()
-        while viewer.is_alive() and told.empty():
+    loop.compute = ticks
+    with watch_loop(loop, "a loop of 1 kHz") as watch:
+        loop.watcher = Timed(watch, page)
+        looked_at(watch.url)
+        while going():
             loop.run(seconds=2.0)
-        found = told.get()
-        viewer.join()
-    if isinstance(found, str):
-        fail(found)
-    return np.array(times.each) * (1.0, 1e-3), found
+    return ticks, page
+
+
+def train(looked_at: Callable[[str], Any], going: Callable[[], bool]) -> tuple[Times, Times]:
+    """Training without a pause; times from step to step, and none of the page's own."""
+    env = gym.make("CartPole-v1")
+    agent, ticks = ActorCritic.for_env(env, seed=0), Times()
+    world = Watched(env, agent)
+    episodes = Loop(agent, Stamped(world, ticks), seed=0).run(10**9)
+    looked_at(world.watch.url)
+    while going():
+        next(episodes)
+    world.close()
+    return ticks, Times()
+
+
+class Stamped(gym.Wrapper[Any, Any, Any, Any]):
+    """Times from step to step."""
+
+    def __init__(self, env: gym.Env[Any, Any], times: Times) -> None:
+        super().__init__(env)
+        self._times, self._last = times, time.thread_time_ns()
+
+    def step(self, action: Any) -> Any:
+        """As the environment's own."""
+        now = time.thread_time_ns()
+        self._times.add(now - self._last)
+        self._last = now
+        return self.env.step(action)
+
+
+LOOPS = {"1 kHz": keep_pace, "training": train}
+
+
+def measure(name: str, turns: int, seconds: float, browser: bool) -> list[dict[str, Any]]:
+    """Run a loop beside the viewer; the medians of each look."""
+    spawn = multiprocessing.get_context("spawn")
+    told, viewers = spawn.Queue(), []
+
+    def begin(url: str) -> None:
+        viewers.append(spawn.Process(target=view, args=(url, turns, seconds, browser, told), daemon=True))
+        viewers[0].start()
+
+    times = LOOPS[name](begin, lambda: viewers[0].is_alive() and told.empty())
+    phases = told.get()
+    viewers[0].join()
+    if isinstance(phases, str):
+        fail(phases)
+    ticks, page = ([of_phase(each, *phase[1:]) for phase in phases] for each in times)
+    rows: list[dict[str, Any]] = []
+    for k in range(1, len(phases), 2):
+        beside = ticks[k + 1 :: -2][: 1 if phases[k][0] == "stuck" else 2]
+        p50, p99 = np.mean(beside, axis=0)
+        row = {"loop": name, "viewer": "browser" if browser else "client", "page": phases[k][0], "p50": ticks[k][0]}
+        rows.append(row | {"p50_closed": p50, "p99": ticks[k][1], "p99_closed": p99, "pause_p50": page[k][0]})
+    return rows
+
+
+def of_phase(times: Times, begin: float, end: float) -> tuple[float, float]:
+    """Median and 99th percentile [us] of the times in a phase; NaN if there are none."""
+    found = [duration for moment, duration in times.each if begin <= moment < end]
+    return tuple(1e-3 * np.percentile(found, (50.0, 99.0))) if found else (np.nan, np.nan)
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """Ratios of all turns."""
-    figure = new_figure(5, 3.4)
-    axes = figure.add_subplot()
-    for place, state in enumerate(STATES[1:]):
-        ratios = 100.0 * np.array([row["p50"] / row["p50_closed"] - 1.0 for row in rows if row["page"] == state])
-        axes.plot(place + np.linspace(-0.2, 0.2, ratios.size), ratios, "o", color=BLUE, markersize=4)
-        axes.plot([place - 0.3, place + 0.3], [interquartile_mean(ratios)] * 2, color=BLUE)
-    axes.axhline(0.0, color="black", linewidth=0.8)
-    axes.axhline(2.0, color="black", linestyle=":", linewidth=1, label="2 %")
-    axes.set(xticks=range(2), xticklabels=STATES[1:], ylabel="median tick, against a closed page [%]")
-    axes.set_title("dots: looks; line: interquartile mean", fontsize=9)
-    axes.legend(frameon=False)
+    """Ratios of all looks."""
+    figure = new_figure(7, 3.4)
+    for axes, name in zip(figure.subplots(1, len(LOOPS), sharey=True), LOOPS, strict=True):
+        for place, state in enumerate(STATES[1:]):
+            mine = [row for row in rows if (row["loop"], row["page"]) == (name, state)]
+            ratios = 100.0 * np.array([row["p50"] / row["p50_closed"] - 1.0 for row in mine])
+            axes.plot(place + np.linspace(-0.2, 0.2, ratios.size), ratios, "o", color=BLUE, markersize=4)
+            axes.plot([place - 0.3, place + 0.3], [interquartile_mean(ratios)] * 2, color=BLUE)
+        axes.axhline(0.0, color="black", linewidth=0.8)
+        axes.axhline(2.0, color="black", linestyle=":", linewidth=1, label="2 %")
+        axes.set(xticks=range(2), xticklabels=STATES[1:], title=name)
+    figure.axes[0].set(ylabel="median tick, against a closed page [%]")
+    figure.axes[0].legend(frameon=False)
+    figure.suptitle("dots: looks; line: interquartile mean", fontsize=9)
     save_figure(figure, RESULTS / "watch_cost.png")
 
 
 def main(
-    turns: Annotated[int, typer.Option(min=1, help="Of three looks and a stuck one.")] = 25,
+    turns: Annotated[int, typer.Option(min=1, help="Of three looks and a stuck one, for each loop.")] = 25,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of each state, that count.")] = 0.4,
     browser: Annotated[bool, typer.Option("--browser", help="Look with headless Chromium (needs selenium).")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="One turn of short states, to see that it works.")] = False,
 ) -> None:
-    """Run the loop beside a viewer; writes results/watch_cost.csv and results/watch_cost.png."""
-    ticks, phases = measure(1 if quick else turns, seconds, browser)
-    moments, times = ticks.T
-    middle = [np.percentile(times[(begin <= moments) & (moments < end)], (50.0, 99.0)) for _, begin, end in phases]
-    rows: list[dict[str, Any]] = []
-    for k in range(1, len(phases), 2):
-        closed = 0.5 * (middle[k - 1] + middle[k + 1])
-        row = {"viewer": "browser" if browser else "client", "page": phases[k][0]}
-        rows.append(row | {"p50": middle[k][0], "p50_closed": closed[0], "p99": middle[k][1], "p99_closed": closed[1]})
+    """Run the loops beside a viewer; writes results/watch_cost.csv and results/watch_cost.png."""
+    rows = [row for name in LOOPS for row in measure(name, 1 if quick else turns, seconds, browser)]
     write_table("watch_cost", rows)
     draw(rows)
-    columns = ("page", "p50 [us]", "closed", "change [95 % of IQM]", "p99 [us]", "closed")
-    table = Table(*columns, caption=f"medians of {len(rows) // 4 * 3} looks and {len(rows) // 4} stuck ones")
-    for state in STATES[1:]:
-        mine = {name: np.array([row[name] for row in rows if row["page"] == state]) for name in list(rows[0])[2:]}
-        ratios = mine["p50"] / mine["p50_closed"]
+    columns = ("loop", "page", "p50 [us]", "closed", "change [95 % of IQM]", "p99 [us]", "closed", "in the pause")
+    table = Table(*columns, caption="medians of looks")
+    for name, state in ((name, state) for name in LOOPS for state in STATES[1:]):
+        mine = [row for row in rows if (row["loop"], row["page"]) == (name, state)]
+        ratios = np.array([row["p50"] / row["p50_closed"] for row in mine])
         low, high = (100.0 * (end - 1.0) for end in interval(ratios.tolist()))
-        shown = {name: f"{np.median(values):.1f}" for name, values in mine.items()}
         change = f"{100.0 * (interquartile_mean(ratios) - 1.0):+.1f} % [{low:+.1f}, {high:+.1f}]"
-        table.add_row(state, shown["p50"], shown["p50_closed"], change, shown["p99"], shown["p99_closed"])
+        names = ("p50", "p50_closed", "p99", "p99_closed", "pause_p50")
+        shown = [f"{np.median([row[name] for row in mine]):.1f}" for name in names]
+        table.add_row(name, state, *shown[:2], change, *shown[2:])
     Console(width=110, markup=False).print(table)
 
 

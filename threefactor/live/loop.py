@@ -68,7 +68,8 @@ class LiveLoop:
     jitter : Histogram
         How much later than due each tick began.
     watcher : Watcher, optional
-        Set it to have it told of each tick; what it does counts as the tick's work.
+        Set it to have it told of each tick once that has ended: what it does is in none of the times, and in the pause
+        before the next tick if there is one.
     driven : Driven
         The target, and whether it learns.
     paused : bool
@@ -207,7 +208,7 @@ class LiveLoop:
             self._tick(clock.now() if due is None else due, sample)
 
     def _tick(self, due: int, sample: Any = None) -> int:
-        """One tick, of a sample or of what is there to be read; when it ended."""
+        """One tick, of a sample or of what is there to be read; when all of it was over."""
         clock, counts = self.clock, self.counts
         begun, worked = clock.now(), clock.worked()
         if self._asked:
@@ -228,8 +229,6 @@ class LiveLoop:
             else:
                 self._answer(sample, limit)
                 reward, over = sample.reward, sample.terminated or sample.truncated
-        if self.watcher is not None:
-            self.watcher.tick(reward, over)
         spent, ended = clock.worked() - worked, clock.now()
         counts.ticks += 1
         self.jitter.add(begun - due)
@@ -240,6 +239,9 @@ class LiveLoop:
             counts.missed_by_compute += spent > (self._deadline or 0.0)
             if self._on_miss == "stop":
                 self._going = False
+        if self.watcher is not None:
+            self.watcher.tick(reward, over)
+            return clock.now()
         return ended
 
     def _answer(self, sample: Sample, limit: float) -> None:
