@@ -34,7 +34,7 @@ from threefactor.watch import Watch, watch_loop
 
 STATES = ("closed", "open", "stuck")
 TURN = ("closed", "open", "closed", "open", "closed", "open", "closed", "stuck")
-SETTLES = {"client": {"closed": 0.1, "open": 0.1, "stuck": 2.2}, "browser": {"closed": 0.5, "open": 1.0, "stuck": 2.2}}
+SETTLES = {"client": {"closed": 0.1, "open": 0.1, "stuck": 2.2}, "browser": {"closed": 1.0, "open": 3.0, "stuck": 2.2}}
 Phase = tuple[str, float, float]  # state, begin and end in `time.perf_counter`, which processes of a machine share
 
 
