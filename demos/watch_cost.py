@@ -135,6 +135,7 @@ def keep_pace(looked_at: Callable[[str], Any], going: Callable[[], bool]) -> tup
     loop.compute = ticks
     with watch_loop(loop, "a loop of 1 kHz") as watch:
         loop.watcher = Timed(watch, page)
+        loop.run(ticks=10)  # all is compiled before somebody looks
         looked_at(watch.url)
         while going():
             loop.run(seconds=2.0)
@@ -147,6 +148,7 @@ def train(looked_at: Callable[[str], Any], going: Callable[[], bool]) -> tuple[T
     agent, ticks = ActorCritic.for_env(env, seed=0), Times()
     world = Watched(env, agent)
     episodes = Loop(agent, Stamped(world, ticks), seed=0).run(10**9)
+    next(episodes)
     looked_at(world.watch.url)
     while going():
         next(episodes)
