@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,28 +13,6 @@ from threefactor.watch.frames import FULL, MARGIN, MISSING, quantised
 from threefactor.watch.server import LOOKING
 
 pytest.importorskip("websockets", reason="needs websockets, the extra `watch`")
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[tuple[Pretence, Served]]:
-    """A loop that is none, and its page."""
-    with Pretence() as pretence, Served(pretence.board) as served:
-        yield pretence, served
-
-
-@pytest.fixture
-def pretence(shared: tuple[Pretence, Served]) -> Pretence:
-    """The loop."""
-    pretence = shared[0]
-    wait_for(lambda: not pretence.board.bell[0] & 1)  # the viewers of other tests are gone
-    pretence.hear()
-    return pretence
-
-
-@pytest.fixture
-def served(shared: tuple[Pretence, Served]) -> Served:
-    """The server of its page."""
-    return shared[1]
 
 
 def test_a_frame_holds_what_is_new(pretence: Pretence, served: Served) -> None:
