@@ -113,6 +113,27 @@ def test_a_long_tick_leaves_ticks_out(working: bool) -> None:
     assert rig.loop.compute.largest == (2.5 * MS if working else 0) and rig.loop.wall.largest == 2.5 * MS
 
 
+def test_a_watcher_is_told_after_the_tick() -> None:
+    """What it does is in no time, and misses no deadline; ticks that it runs over are left out, and counted."""
+    rig = Rig({1: 0.25})
+    sent_by_then: list[int] = []
+
+    class Slow:
+        def tick(self, reward: float, over: bool) -> None:
+            sent_by_then.append(len(rig.sent))
+            rig.clock.spend(2.5 if len(sent_by_then) == 3 else 0.5)
+
+        def listen(self) -> None:
+            raise AssertionError("a loop that keeps pace has ticks")
+
+    rig.loop.watcher = Slow()
+    rig.loop.run(ticks=5)
+    assert sent_by_then == [1, 2, 3, 4, 5] and rig.ticks() == [0.0, 1.0, 2.0, 4.6, 5.2]
+    loop = rig.loop
+    assert loop.compute.largest == loop.wall.largest == 0.25 * MS
+    assert (loop.counts.missed, loop.counts.skipped) == (0, 1) and loop.jitter.largest == 0.6 * MS
+
+
 def test_hold_does_not_send_what_comes_too_late() -> None:
     """The late action is dropped, that before it holds."""
     rig = Rig({1: 1.5}, on_miss="hold")
