@@ -28,6 +28,7 @@ from controllers import ActorCritic, Loop, Watched
 from demos.live_latency import N_IN, RATE, Follower
 from demos.results import RESULTS, interquartile_mean, interval, write_table
 from threefactor.live import Histogram, LiveLoop
+from threefactor.live.timing import no_garbage_collection
 from threefactor.pictures import BLUE, new_figure, save_figure
 from threefactor.terminal import fail
 from threefactor.watch import Watch, watch_loop
@@ -131,14 +132,20 @@ def keep_pace(looked_at: Callable[[str], Any], going: Callable[[], bool]) -> tup
     """The loop of 1 kHz; times of its ticks, and of what it did for the page."""
     spikes = (np.random.default_rng(0).random((1000, N_IN)) < 0.05).astype(np.float32)
     numbers, ticks, page = iter(range(10**9)), Times(), Times()
-    loop = LiveLoop(Follower(), lambda: spikes[next(numbers) % 1000], rate=RATE, example=spikes[0])
+
+    def read() -> Any:
+        k = next(numbers) % 1000
+        if k == 999 and not going():
+            loop.stop()
+        return spikes[k]
+
+    loop = LiveLoop(Follower(), read, rate=RATE, example=spikes[0])
     loop.compute = ticks
     with watch_loop(loop, "a loop of 1 kHz") as watch:
         loop.watcher = Timed(watch, page)
         loop.run(ticks=10)  # all is compiled before somebody looks
         looked_at(watch.url)
-        while going():
-            loop.run(seconds=2.0)
+        loop.run()
     return ticks, page
 
 
@@ -150,8 +157,9 @@ def train(looked_at: Callable[[str], Any], going: Callable[[], bool]) -> tuple[T
     episodes = Loop(agent, Stamped(world, ticks), seed=0).run(10**9)
     next(episodes)
     looked_at(world.watch.url)
-    while going():
-        next(episodes)
+    with no_garbage_collection():
+        while going():
+            next(episodes)
     world.close()
     return ticks, Times()
 
