@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -270,25 +270,33 @@ def test_streams_that_are_not_one_are_refused(lsl: Any, monkeypatch: pytest.Monk
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-class Pusher(threading.Thread):
-    """Pushes rows of some streams at 100 Hz until it is stopped."""
+class Meanwhile(threading.Thread):
+    """Runs while a block does, until `ended` is set at the block's end."""
 
-    def __init__(self, push: Callable[[int], None]) -> None:
+    def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.push, self.ended, self.pushed = push, threading.Event(), 0
+        self.ended = threading.Event()
 
-    def run(self) -> None:
-        while not self.ended.wait(0.01):
-            self.push(self.pushed)
-            self.pushed += 1
-
-    def __enter__(self) -> Pusher:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.join()
+
+
+class Pusher(Meanwhile):
+    """Pushes rows of some streams at 100 Hz until it is stopped."""
+
+    def __init__(self, push: Callable[[int], None]) -> None:
+        super().__init__()
+        self.push, self.pushed = push, 0
+
+    def run(self) -> None:
+        while not self.ended.wait(0.01):
+            self.push(self.pushed)
+            self.pushed += 1
 
 
 @jitted

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 from envs import Cursor
 from tests.test_cli import assert_refused, last_json, run
-from tests.test_lsl import FakeStream, Pusher, jitted, lsl, outlet  # noqa: F401  (a fixture)
+from tests.test_lsl import FakeStream, Meanwhile, Pusher, jitted, lsl, outlet  # noqa: F401  (a fixture)
 from threefactor.commands import subject
 from threefactor.commands.subject import Bin, Changing, Imagined, Sender, Watcher, World
 from threefactor.live.lsl import Inlet
@@ -159,12 +158,12 @@ def test_subject_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert_refused(run("cursor", "--in", "a", "--out", "b"), "pipinstall'threefactor[lsl]'")
 
 
-class Collector(threading.Thread):
+class Collector(Meanwhile):
     """Opens streams as they come up, and keeps what they send."""
 
     def __init__(self, *names: str) -> None:
-        super().__init__(daemon=True)
-        self.names, self.ended = names, threading.Event()
+        super().__init__()
+        self.names = names
         self.rows: dict[str, list[list[float]]] = {name: [] for name in names}
         self.stamps: dict[str, list[float]] = {name: [] for name in names}
 
@@ -175,14 +174,6 @@ class Collector(threading.Thread):
                 rows, stamps = inlet.pull()
                 self.rows[name] += rows.tolist()
                 self.stamps[name] += stamps
-
-    def __enter__(self) -> Collector:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.join()
 
 
 @jitted
