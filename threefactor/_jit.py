@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import numba
 import numpy.typing as npt
@@ -97,11 +97,34 @@ def kernel(function: F) -> F:
     No fast-math flag is set: with them the compiler may round differently in each copy of a kernel that it makes, and
     the same seed gave another run in the process that compiled than in those that loaded from the cache.
     """
+    return cast(F, _lazy(function))
+
+
+def disjoint(function: F) -> F:
+    """As `kernel`, for one that writes to no memory that another of its arguments covers, too.
+
+    A loop over several arrays first asks, each time, whether any two of them overlap, and where there are too many to
+    ask for it takes one entry at a time. This promise spares both; nothing checks it.
+    """
+    compiled = _lazy(function)
+    if hasattr(compiled, "_compiler"):
+        customize = compiled._compiler._customize_flags
+
+        def promise(flags: Any) -> Any:
+            flags = customize(flags)
+            flags.noalias = True
+            return flags
+
+        compiled._compiler._customize_flags = promise
+    return cast(F, compiled)
+
+
+def _lazy(function: Any) -> Any:
     compiled = numba.njit(nogil=True, error_model="numpy")(function)
     if hasattr(compiled, "enable_caching"):  # absent under NUMBA_DISABLE_JIT=1
         with contextlib.suppress(RuntimeError):  # no writable folder
             compiled._cache = _Cache(compiled.py_func)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def entry(function: F, *like: Any) -> F:

@@ -15,7 +15,7 @@ from threefactor import layout as at
 from threefactor import tick
 from threefactor._bare import HOLDS
 from threefactor._jit import entry
-from threefactor.arrays import Array, Ints
+from threefactor.arrays import Array, Ints, zeros
 from threefactor.checkpoints import CheckpointError, describing, load_checkpoint, restore, save_checkpoint
 from threefactor.layout import fill_parameters, number, plan, view
 from threefactor.settings import NetworkSettings, build
@@ -240,7 +240,7 @@ class Buffer:
         self._layout = plan(settings, masked, starts)
         self.tables = self._layout.tables
         self.table = self.tables[0]
-        self.state = np.zeros(self._layout.size, dtype=settings.dtype)
+        self.state = zeros(self._layout.size, settings.dtype)
         fill_parameters(self.state, self.table, settings)
         self._enter = entry(tick.run, self.state, self.table, self.state, self.state, tick.SETTLE, 0.0)
         self._cut_views()

@@ -29,8 +29,8 @@ A row may wait for `HORIZON` ticks at most. The looks at the silent rows are spr
 
 from __future__ import annotations
 
-from threefactor._jit import kernel
-from threefactor._lanes import LANES, WIDTH, load, lowest_bit, nonzero_bits, store
+from threefactor._jit import disjoint, kernel
+from threefactor._lanes import LANES, lowest_bit, nonzero_bits
 from threefactor.arrays import Array
 
 HORIZON, SPAN = 64, 16  # powers of 2
@@ -48,7 +48,7 @@ def live(k: int, slot: int) -> int:
     return k * SPAN if k < spans else slot - slot % SPAN + 1 + k - spans
 
 
-@kernel
+@disjoint
 def carry_on(
     composites: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array, gain: float, slot: int, lif: int
 ) -> None:
@@ -85,7 +85,7 @@ def carry_on(
                 total[j] += now * psi[j]
 
 
-@kernel
+@disjoint
 def carry_adaptation(
     composites: Array, adaptive: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array,
     gain: float, rho: Array, beta: float, slot: int, room: Array,
@@ -174,7 +174,7 @@ def ticks_to_next(base: int, waiting: int, slot: int) -> int:
     return SPAN - base % SPAN if base % SPAN != 0 and waiting > present else waiting
 
 
-@kernel
+@disjoint
 def bring_up(
     x: Array, ebar: Array, eps_a: Array, sums: Array, age: Array, base_zbar: Array, due: Array,
     composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, recurrent: bool,
@@ -235,23 +235,18 @@ def bring_up(
         age[i] = 0
 
 
-@kernel
+@disjoint
 def gather_listed(current: Array, w: Array, pre: Array, due: Array) -> None:
     """current_j += sum_i w_ij pre_i over the rows of `due`."""
-    n, count = current.size, int(due[w.shape[0]])
+    count = int(due[w.shape[0]])
     for k in range(0, count - 3, 4):  # four rows at once: the sums are written a quarter as often
         i, g, h, m = int(due[k]), int(due[k + 1]), int(due[k + 2]), int(due[k + 3])
         p, q, r, s = pre[i], pre[g], pre[h], pre[m]
-        for j in range(0, n - WIDTH + 1, WIDTH):
-            total = load(current, j) + p * load(w, i * n + j) + q * load(w, g * n + j)
-            store(current, j, total + r * load(w, h * n + j) + s * load(w, m * n + j))
-        for j in range(n - n % WIDTH, n):
+        for j in range(current.size):
             current[j] = current[j] + p * w[i, j] + q * w[g, j] + r * w[h, j] + s * w[m, j]
     for k in range(count - count % 4, count):
         i = int(due[k])
-        for j in range(0, n - WIDTH + 1, WIDTH):
-            store(current, j, load(current, j) + pre[i] * load(w, i * n + j))
-        for j in range(n - n % WIDTH, n):
+        for j in range(current.size):
             current[j] += pre[i] * w[i, j]
 
 

@@ -15,7 +15,7 @@ A base is opened by the forward step of its tick, for updates may come between t
 
 from __future__ import annotations
 
-from threefactor._jit import kernel
+from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array
 from threefactor.deferral import HORIZON, SPAN, live, ticks_to_next
 
@@ -32,7 +32,7 @@ def open_base(composites: Array, numbers: Array, slot: int) -> None:
     numbers[A, slot], numbers[KEPT, slot] = 0, 1
 
 
-@kernel
+@disjoint
 def carry_tags_on(
     composites: Array, numbers: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array, gain: float,
     decay: float, slot: int,
@@ -61,7 +61,7 @@ def carry_tags_on(
         numbers[KEPT, base] *= decay
 
 
-@kernel
+@disjoint
 def carry_update_on(composites: Array, numbers: Array, r: float, slot: int, is_open: bool) -> None:
     """Put an update w <- w + r q into the ring; `slot` is the base of the tick to come, which may be open already."""
     newest, opens_span = (slot - 1) % HORIZON, is_open and slot % SPAN == 0
@@ -79,7 +79,7 @@ def carry_update_on(composites: Array, numbers: Array, r: float, slot: int, is_o
         numbers[A, slot] += r
 
 
-@kernel
+@disjoint
 def bring_tags_up(
     w: Array, tags: Array, ebar: Array, age: Array, base_zbar: Array, due: Array, composites: Array, numbers: Array,
     kappa_powers: Array, alpha_powers: Array, slot: int, recurrent: bool, is_open: bool,

@@ -6,11 +6,11 @@ Lillicrap, Tweed 2017, Neural Comput. 29:578, and Nokland 2016, arXiv:1609.01596
 
 from __future__ import annotations
 
-from threefactor._jit import kernel
+from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array, Ints
 
 
-@kernel
+@disjoint
 def broadcast(signal: Array, feedback: Array, error: Array) -> None:
     """L_j = sum_o B_oj error_o. Writes `signal` (post); reads `feedback` (out, at least post) and `error` (out)."""
     for j in range(signal.size):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from threefactor._jit import kernel
+from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array
 from threefactor.surrogates import shape
 
 
-@kernel
+@disjoint
 def gather(current: Array, w: Array, pre: Array) -> None:
     """current_j += sum_i w_ij pre_i, skipping what is silent.
 
@@ -45,14 +45,14 @@ def normalise(current: Array, tiny: float) -> float:
     return factor  # type: ignore[no-any-return]
 
 
-@kernel
+@disjoint
 def low_pass(filtered: Array, value: Array, decay: float, gain: float) -> None:
     """Filtered <- decay filtered + gain value, over the entries of `filtered`."""
     for i in range(filtered.size):
         filtered[i] = decay * filtered[i] + gain * value[i]
 
 
-@kernel
+@disjoint
 def integrate(v: Array, current: Array, z_prev: Array, alpha: float, zeta: float, v_reset: float) -> None:
     """V <- alpha v + zeta I - v_reset z_prev: the membrane, with reset by subtraction.
 
@@ -62,14 +62,14 @@ def integrate(v: Array, current: Array, z_prev: Array, alpha: float, zeta: float
         v[j] = alpha * v[j] + zeta * current[j] - v_reset * z_prev[j]
 
 
-@kernel
+@disjoint
 def adapt(a: Array, z_prev: Array, rho: Array, first: int) -> None:
     """A <- rho a + z_prev for the adaptive neurons, those from `first` on."""
     for j in range(first, a.size):
         a[j] = rho[j] * a[j] + z_prev[j]
 
 
-@kernel
+@disjoint
 def fire(
     z: Array, psi: Array, wait: Array, v: Array, a: Array,
     v_th: float, beta: float, refractory: float, slope: float, height: float, surrogate: int,

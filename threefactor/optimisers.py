@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from threefactor._jit import kernel
+from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array
 
 SGD, ADAM, OBGD, INTENTIONAL = 0, 1, 2, 3
 
 
-@kernel
+@disjoint
 def descend(
     w: Array, m: Array, s: Array, tags: Array, reg: Array, g: Array, optimiser: int, third: float, scale: float,
     step: float, beta_1: float, beta_2: float, epsilon: float, shrink: float, clip: float,
@@ -94,7 +94,7 @@ def intentional_step(learning_rate: float, mean_norm: float, tag_norm: float) ->
     return learning_rate / norm  # type: ignore[no-any-return]
 
 
-@kernel
+@disjoint
 def measure_matrix(
     norms: Array, s: Array, m: Array, room: Array, tags: Array, traces: Array, rows: Array, columns: Array, mask: Array,
     recurrent: bool, beta_2: float, lift: float, epsilon: float,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from threefactor._jit import kernel
+from threefactor._jit import disjoint
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import D_A, E_A, HORIZON, A, B, C, D, P, ticks_to_next
 from threefactor.settings import NetworkSettings
@@ -56,7 +56,7 @@ def compressed(s: NetworkSettings, masks: Mapping[str, Any]) -> dict[tuple[int, 
     return found
 
 
-@kernel
+@disjoint
 def bring_sparse_up(
     x: Array, ebar: Array, eps_a: Array, targets: Array, starts: Ints, age: Array, base_zbar: Array, due: Array,
     composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, lif: int,
@@ -87,7 +87,7 @@ def bring_sparse_up(
         age[i] = 0
 
 
-@kernel
+@disjoint
 def gather_sparse(current: Array, w: Array, targets: Array, starts: Ints, pre: Array, due: Array) -> None:
     """As `gather_listed`, for a sparse matrix."""
     for listed in range(int(due[starts.size - 1])):

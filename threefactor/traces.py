@@ -6,11 +6,11 @@ row stand in one function on purpose: a call for each row would cost as much as 
 
 from __future__ import annotations
 
-from threefactor._jit import kernel, window
+from threefactor._jit import disjoint, kernel, window
 from threefactor.arrays import Array
 
 
-@kernel
+@disjoint
 def tag_traces(
     tags: Array, reg: Array, ebar: Array, eps_a: Array, eps_v: Array, averaged: Array, e: Array,
     psi: Array, signal: Array, regular: Array, v: Array, zbar: Array, pre: Array,
@@ -92,7 +92,7 @@ def tag_traces(
                 reg[i, j] += regular[j] * e[j]
 
 
-@kernel
+@disjoint
 def tag_outputs(tags: Array, error: Array, zbar: Array, decay: float) -> None:
     """Tag <- decay tag + error_o zbar_i, for weights onto the readout. `tags` is (out, pre)."""
     for o in range(error.size):
