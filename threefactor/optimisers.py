@@ -137,14 +137,12 @@ def measure_matrix(
         if recurrent:
             room[0, i] = 0
         for j in range(n):
-            room[0, j] *= room[0, j]
-            s[i, j] = beta_2 * s[i, j] + rest * room[0, j]
-        for j in range(n):
-            m[i, j] = one / (np.sqrt(lift * s[i, j]) + epsilon)
-        for j in range(n):
-            room[1, j] += room[0, j] * m[i, j]
-        for j in range(n):
-            room[2, j] += tags[i, j] * tags[i, j] * m[i, j]
+            square, tag = room[0, j] * room[0, j], tags[i, j]
+            mean = beta_2 * s[i, j] + rest * square
+            share = one / (np.sqrt(lift * mean) + epsilon)
+            s[i, j], m[i, j] = mean, share
+            room[1, j] += square * share
+            room[2, j] += tag * tag * share
     for j in range(n):
         norms[0] += room[1, j]
         norms[1] += room[2, j]

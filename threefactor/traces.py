@@ -78,11 +78,14 @@ def tag_traces(
             if volting:
                 for j in range(psi.size):
                     reg[i, j] += voltage * v[j] * z
-        for j in range(psi.size):
-            ebar[i, j] = kappa * ebar[i, j] + gain * e[j]
         if tagging:
             for j in range(psi.size):
-                tags[i, j] = decay * tags[i, j] + signal[j] * ebar[i, j]
+                trace = kappa * ebar[i, j] + gain * e[j]
+                ebar[i, j] = trace
+                tags[i, j] = decay * tags[i, j] + signal[j] * trace
+        else:
+            for j in range(psi.size):
+                ebar[i, j] = kappa * ebar[i, j] + gain * e[j]
         if averaged.shape[0] > 0:
             for j in range(psi.size):
                 e[j] = averaged_decay * averaged[i, j] + averaged_gain * e[j]
