@@ -26,6 +26,7 @@ from controllers.policies import (
 )
 from threefactor import layout as at
 from threefactor import tick
+from threefactor._denormal import ignore_denormals, restore
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
 from threefactor.forward import all_finite, copy
@@ -209,6 +210,7 @@ def drive(
         return OUTSIDE
     if command == CHECK:
         return DONE
+    word = ignore_denormals()
     reward = min(max(reward, -LARGEST_REWARD), LARGEST_REWARD)
     copy(places.observation_of(own, sizes), given)
     ticks = 1
@@ -261,10 +263,10 @@ def drive(
             tick.run(actor, actor_table, actor, actor, tick.FORWARD, 0.0)
     if command == ACT:
         choose(actor, actor_table, memory, own, sizes, True)
-        return DONE
-    if not (terminated or truncated):
+    elif not (terminated or truncated):
         watch_rate(actor, actor_table, memory)
         choose(actor, actor_table, memory, own, sizes, False)
         own[places.VALUE] = memory[places.BASELINE] + readout(critic, critic_table, at.Y)[0]
-    memory[places.BASELINE] += memory[places.BASELINE_RATE] * delta
+    memory[places.BASELINE] += memory[places.BASELINE_RATE] * delta  # 0 but for STEP
+    restore(word)
     return DONE

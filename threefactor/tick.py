@@ -13,6 +13,7 @@ it needs; SETTLE does so for all, and has to come before anybody looks at them.
 from __future__ import annotations
 
 from threefactor import layout as at
+from threefactor._denormal import ignore_denormals, restore
 from threefactor._jit import kernel
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, carry_adaptation, carry_on
@@ -252,6 +253,7 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
         return NOTHING_PENDING
     if command == TAG and table[at.SPARSE]:
         return NO_TAGS
+    word = ignore_denormals()
     if steps:
         take(state, vector(state, table, 0, at.INPUT), x)
     if assigns:
@@ -291,4 +293,5 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
         reset(state, table)
     elif command == CLEAR:
         fill(state[table[at.TAGS] : table[at.TAGS_END]], 0)
+    restore(word)
     return DONE
