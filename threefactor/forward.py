@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from threefactor import layout as at
-from threefactor._jit import kernel
+from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, bring_up, gather_listed, list_rows, restart
 from threefactor.deferred_tags import bring_tags_up, open_base
@@ -27,7 +27,7 @@ def fill(x: Array, value: float) -> None:
         x[i] = value
 
 
-@kernel
+@disjoint
 def copy(x: Array, y: Array) -> None:
     """X = the first entries of y."""
     for i in range(x.size):

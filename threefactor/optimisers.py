@@ -23,7 +23,7 @@ def descend(
 
     SGD and the bounded step: w <- w - step g. Adam (Kingma & Ba 2015, arXiv:1412.6980, in the form that has epsilon
     outside the bias correction): m <- beta_1 m + (1 - beta_1) g; s <- beta_2 s + (1 - beta_2) g^2;
-    w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction. Intentional (`measure_matrix`):
+    w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction. Intentional (`measure_outputs`):
     w <- w - step m g, with m as the last tag left it.
 
     Parameters
@@ -85,7 +85,7 @@ def intentional_step(learning_rate: float, mean_norm: float, tag_norm: float) ->
     """Step size that changes the prediction by `learning_rate` times its error.
 
     step = learning_rate / max(sqrt(mean_G Z), mean_G, Z / 10, 1e-8): G and Z are the norms of gradient and tag, see
-    `measure_matrix`, and mean_G is the running mean of G. Sharifnassab, Elsayed, De Asis, Mahmood, Sutton 2026,
+    `measure_outputs`, and mean_G is the running mean of G. Sharifnassab, Elsayed, De Asis, Mahmood, Sutton 2026,
     arXiv:2604.19033, have the first of the four. The second keeps a tag that has vanished, as those of a policy do that
     has become certain, from being blown up; the third a rare one after many of these from changing the prediction by
     more than ten times what is intended.
@@ -95,14 +95,13 @@ def intentional_step(learning_rate: float, mean_norm: float, tag_norm: float) ->
 
 
 @disjoint
-def measure_matrix(
-    norms: Array, s: Array, m: Array, room: Array, tags: Array, traces: Array, rows: Array, columns: Array, mask: Array,
-    recurrent: bool, beta_2: float, lift: float, epsilon: float,
+def measure_outputs(
+    norms: Array, s: Array, m: Array, room: Array, tags: Array, rows: Array, columns: Array, mask: Array,
+    beta_2: float, lift: float, epsilon: float,
 ) -> None:  # fmt: skip
-    """Advance the mean squares of one matrix's gradient g by a tag, and add to the norms of g and of the tags.
+    """Advance the mean squares of what the error reaches without a trace, and add to the norms of gradient and tags.
 
-    The gradient is g_ij = columns_j traces_ij, or rows_i columns_j where there are no traces, and 0 where there is no
-    synapse. Then::
+    The gradient is g_ij = rows_i columns_j where there is a synapse, else 0. Then::
 
         s <- beta_2 s + (1 - beta_2) g^2 ;  m = 1 / (sqrt(lift s) + epsilon) ;  norms += (sum m g^2, sum m tag^2)
 
@@ -112,11 +111,11 @@ def measure_matrix(
     s, m, tags : (rows, columns); `s` and `m` are written
         Mean squares, of which `lift` takes off the bias; what they multiply a step with; and tags.
     room : (3, columns), written
-        Room for g^2 and the sums of each column: the compiler may not reorder a single sum, and so not vectorise.
-    traces, rows, columns : (rows, columns) or without rows, (rows,), (columns,), read
-        For hidden layers eligibility traces and learning signals; else errors and presynaptic activities.
+        Room for g and the sums of each column: the compiler may not reorder a single sum, and so not vectorise.
+    rows, columns : (rows,), (columns,), read
+        Errors and presynaptic activities.
     mask : as `s` or without rows, read
-        Connectivity; a `recurrent` matrix has no autapses either.
+        Connectivity.
     """
     one = norms.dtype.type(1)
     rest, n = one - beta_2, room.shape[1]
@@ -124,18 +123,11 @@ def measure_matrix(
         room[1, j] = 0
         room[2, j] = 0
     for i in range(s.shape[0]):
-        if traces.shape[0] > 0:
-            for j in range(n):
-                room[0, j] = columns[j] * traces[i, j]
-        else:
-            amount = rows[i]
-            for j in range(n):
-                room[0, j] = amount * columns[j]
+        for j in range(n):
+            room[0, j] = rows[i] * columns[j]
         if mask.shape[0] > 0:
             for j in range(n):
                 room[0, j] *= mask[i, j]
-        if recurrent:
-            room[0, i] = 0
         for j in range(n):
             square, tag = room[0, j] * room[0, j], tags[i, j]
             mean = beta_2 * s[i, j] + rest * square

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from threefactor._jit import kernel
+from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array
 
 
-@kernel
+@disjoint
 def integrate_readout(v: Array, w: Array, z: Array, active: Array, kappa: float, zeta: float) -> None:
     """V <- kappa v + zeta W z. Writes `v` (out); reads `w` (out, pre), `z` (pre); `active` (pre) is room."""
     count = 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from threefactor import layout as at
 from threefactor._denormal import ignore_denormals, restore
-from threefactor._jit import kernel
+from threefactor._jit import kernel, window
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, carry_adaptation, carry_on
 from threefactor.deferred_tags import carry_tags_on, open_base
@@ -24,7 +24,7 @@ from threefactor.learning_signals import broadcast, from_above, from_above_spars
 from threefactor.optimisers import INTENTIONAL
 from threefactor.regularisers import gather_sequence, sequence_signal
 from threefactor.traces import keep_connected, tag_outputs, tag_traces
-from threefactor.updates import measure, update
+from threefactor.updates import begin_measure, end_measure, measure_direct, update
 
 FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE, SKIP, LEARN_FORWARD = range(9)  # commands
 DONE, BAD_INPUT, BAD_ERROR, NOTHING_PENDING, NO_TAGS = range(5)  # answers; unless DONE nothing was changed
@@ -92,25 +92,36 @@ def silence(state: Array, table: Ints) -> None:
 
 
 @kernel
-def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float) -> None:
+def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float, measuring: bool) -> None:
     """Advance the traces of one matrix of a hidden layer and add to its tags; `rec` is 1 for the recurrent one."""
     psi = vector(state, table, block, at.PSI)
     trace_filter = vector(state, table, block, at.FILTER)
     n, adaptive = psi.size, max(number(table, block, at.N_ADAPTIVE), 1)
     pre = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
     tags, reg = matrix(state, table, block, at.TAG + rec, n), matrix(state, table, block, at.REG + rec, n)
+    mask, room = matrix(state, table, block, at.MASK + rec, n), vector(state, table, block, at.E)
+    norms, tag_norms = window(room, n, 2 * n), window(room, 2 * n, room.size)
+    if measuring:
+        fill(norms, 0)
+        fill(tag_norms, 0)
     tag_traces(
         tags, reg, matrix(state, table, block, at.EBAR + rec, n),
         matrix(state, table, block, at.EPS_A + rec, adaptive), matrix(state, table, block, at.EPS_V + rec, n),
-        matrix(state, table, block, at.RATE_TRACE + rec, n), vector(state, table, block, at.E),
+        matrix(state, table, block, at.RATE_TRACE + rec, n), window(room, 0, n),
         psi, vector(state, table, block, at.SIGNAL), vector(state, table, block, at.RATE_SIGNAL),
-        vector(state, table, block, at.V), vector(state, table, block, at.ZBAR + rec), pre,
+        vector(state, table, block, at.V), vector(state, table, block, at.ZBAR + rec), pre, mask,
         vector(state, table, block, at.SCALE)[0], decay, trace_filter[0], trace_filter[1], state[at.ALPHA],
         state[at.V_RESET], state[at.BETA], vector(state, table, block, at.RHO),
-        state[at.RATE_TRACE_DECAY], state[at.RATE_TRACE_GAIN], state[at.VOLTAGE_L2],
+        state[at.RATE_TRACE_DECAY], state[at.RATE_TRACE_GAIN], state[at.VOLTAGE_L2], rec == 1,
+        measuring, matrix(state, table, block, at.S + rec, n), matrix(state, table, block, at.M + rec, n),
+        norms, tag_norms, state[at.BETA_2], state[at.LIFT], state[at.EPSILON],
     )  # fmt: skip
-    mask = matrix(state, table, block, at.MASK + rec, n)
-    keep_connected(tags, mask, rec == 1)
+    if measuring:
+        for j in range(n):
+            state[at.NORMS] += norms[j]
+            state[at.NORMS + 1] += tag_norms[j]
+    else:
+        keep_connected(tags, mask, rec == 1)
     keep_connected(reg, mask, rec == 1)
 
 
@@ -145,7 +156,7 @@ def defer_layer(state: Array, table: Ints, block: int, decay: float) -> None:
 
 
 @kernel
-def advance(state: Array, table: Ints, decay: float, later: bool) -> None:
+def advance(state: Array, table: Ints, decay: float, later: bool, measuring: bool) -> None:
     """Advance the traces of all hidden layers and add to their tags, or note it for `later`."""
     table[at.PENDING] = 0
     if table[at.FROZEN]:
@@ -156,14 +167,14 @@ def advance(state: Array, table: Ints, decay: float, later: bool) -> None:
             table[at.WAITING] = 1
             continue
         for rec in range(1 + table[at.RECURRENT]):
-            tag_layer(state, table, block, rec, decay)
+            tag_layer(state, table, block, rec, decay, measuring)
             if table[at.DEFERS] != at.NOTHING:
                 start_rows(state, table, block, rec)
     table[at.SLOT] = (table[at.SLOT] + 1) % HORIZON
 
 
 @kernel
-def tag_readouts(state: Array, table: Ints, decay: float) -> None:
+def tag_readouts(state: Array, table: Ints, decay: float, measuring: bool) -> None:
     """Tag what receives the error without a trace: the readout, and adaptive feedback, which learns as it does."""
     last = table[at.N_LAYERS]
     error = vector(state, table, last, at.ERROR)
@@ -171,10 +182,14 @@ def tag_readouts(state: Array, table: Ints, decay: float) -> None:
     tags = matrix(state, table, last, at.TAG, zbar.size)
     tag_outputs(tags, error, zbar, decay)
     keep_connected(tags, matrix(state, table, last, at.MASK, zbar.size), False)
+    if measuring:
+        measure_direct(state, table, last, 0)
     for block in range(last):
         if has(table, block, at.B_TAG):
             tags = matrix(state, table, block, at.B_TAG, vector(state, table, block, at.PSI).size)
             tag_outputs(tags, error, vector(state, table, block, at.ZBAR_OUT), decay)
+            if measuring:
+                measure_direct(state, table, block, 2)
 
 
 # --- sequences -------------------------------------------------------------------------------------------------------
@@ -275,12 +290,15 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
         decay = one
     elif assigns and not table[at.FROZEN]:
         spread_error(state, table)
+    measures = assigns and table[at.OPTIMISER] == INTENTIONAL
+    if measures:
+        begin_measure(state, table)
     if pending and (assigns or command in (FORWARD, RESET)):
-        advance(state, table, decay, later)
+        advance(state, table, decay, later, measures)
     if assigns:
-        tag_readouts(state, table, decay)
-        if table[at.OPTIMISER] == INTENTIONAL:
-            measure(state, table)
+        tag_readouts(state, table, decay, measures)
+        if measures:
+            end_measure(state, table)
     if learns or command == UPDATE:
         third = one if learns else state.dtype.type(number_given)
         update(state, table, third, learns)

@@ -6,6 +6,8 @@ row stand in one function on purpose: a call for each row would cost as much as 
 
 from __future__ import annotations
 
+import numpy as np
+
 from threefactor._jit import disjoint, kernel, window
 from threefactor.arrays import Array
 
@@ -13,9 +15,10 @@ from threefactor.arrays import Array
 @disjoint
 def tag_traces(
     tags: Array, reg: Array, ebar: Array, eps_a: Array, eps_v: Array, averaged: Array, e: Array,
-    psi: Array, signal: Array, regular: Array, v: Array, zbar: Array, pre: Array,
+    psi: Array, signal: Array, regular: Array, v: Array, zbar: Array, pre: Array, mask: Array,
     scale: float, decay: float, kappa: float, gain: float, alpha: float, reset: float, beta: float, rho: Array,
-    averaged_decay: float, averaged_gain: float, voltage: float,
+    averaged_decay: float, averaged_gain: float, voltage: float, recurrent: bool,
+    measuring: bool, s: Array, m: Array, norms: Array, tag_norms: Array, beta_2: float, lift: float, epsilon: float,
 ) -> None:  # fmt: skip
     """Advance the traces of one matrix by a tick and add trace x learning signal to its tags.
 
@@ -25,6 +28,10 @@ def tag_traces(
         ebar <- kappa ebar + gain e
         tag  <- decay tag + L ebar
         reg  <- reg + R e + voltage v zbar
+
+    and `measuring`, for the intentional step, as `optimisers.measure_outputs` does::
+
+        s <- beta_2 s + (1 - beta_2) (L ebar)^2 ;  m = 1 / (sqrt(lift s) + epsilon)
 
     With the gradient carried through the reset, zbar gives way to ``eps_v <- alpha eps_v - reset e_prev + scale pre``,
     one entry a synapse.
@@ -41,11 +48,17 @@ def tag_traces(
         alpha eps_v - reset e, where the trace through the reset is wanted.
     e : (post,), written
         Room for the traces of one row.
-    psi, signal, regular, v, rho : (post,), read
+    psi, signal, regular, v, rho : (post,), read; `signal` is as before in the end
         Surrogate derivative, learning signal L, signal R of the regularisers, membrane voltage, decay of the
         adaptation.
     zbar, pre : (pre,), read
         Presynaptic activity, filtered and scaled, and as it is; `scale` is what the membrane multiplies it with.
+    mask : (pre, post) or without rows, read if `measuring`
+        1 where there is a synapse; a `recurrent` matrix has no autapses either.
+    s, m : (pre, post), read and written if `measuring`
+        Mean squares, and what they multiply a step with.
+    norms, tag_norms : (post,), written if `measuring`
+        Sums over the rows of m (L ebar)^2 and of m tag^2.
     """
     first = psi.size - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
     # most ticks of a task that asks at its end have no learning signal: their tags need not be touched
@@ -55,6 +68,7 @@ def tag_traces(
         costing = costing or (reg.shape[0] > 0 and regular[j] != 0)
     # of adaptive neurons alone: the compiler takes an index of two terms for one that may be negative
     shape, own, kept = window(psi, first, psi.size), window(e, first, psi.size), window(rho, first, psi.size)
+    masked, one = mask.shape[0] > 0, psi.dtype.type(1)
     for i in range(ebar.shape[0]):
         if eps_v.shape[0] > 0:
             for j in range(psi.size):
@@ -78,7 +92,22 @@ def tag_traces(
             if volting:
                 for j in range(psi.size):
                     reg[i, j] += voltage * v[j] * z
-        if tagging:
+        if measuring:
+            itself = signal[i] if recurrent else one
+            if recurrent:
+                signal[i] = 0
+            for j in range(psi.size):
+                trace = kappa * ebar[i, j] + gain * e[j]
+                step = signal[j] * mask[i, j] * trace if masked else signal[j] * trace
+                square, tag = step * step, decay * tags[i, j] + step
+                mean = beta_2 * s[i, j] + (one - beta_2) * square
+                share = one / (np.sqrt(lift * mean) + epsilon)
+                ebar[i, j], tags[i, j], s[i, j], m[i, j] = trace, tag, mean, share
+                norms[j] += square * share
+                tag_norms[j] += tag * tag * share
+            if recurrent:
+                signal[i] = itself
+        elif tagging:
             for j in range(psi.size):
                 trace = kappa * ebar[i, j] + gain * e[j]
                 ebar[i, j] = trace

@@ -19,37 +19,40 @@ from threefactor.optimisers import (
     add_norms,
     descend,
     intentional_step,
-    measure_matrix,
+    measure_outputs,
     overshooting_bound,
 )
 
 
 @kernel
-def measure(state: Array, table: Ints) -> None:
-    """For the intentional step: mean squares of this tick's gradient, its running norm, and the norm of the tags."""
-    last, one = table[at.N_LAYERS], state.dtype.type(1)
-    counter, norms = at.N_SWITCHES + last * at.BLOCK + at.STEPS, state[at.NORMS : at.NORMS + 2]
+def begin_measure(state: Array, table: Ints) -> None:
+    """For the intentional step: count a tag, and empty the norms that the matrices will add to."""
+    counter = at.N_SWITCHES + table[at.N_LAYERS] * at.BLOCK + at.STEPS
     table[counter] += 1
     state[at.LIFT] = 1.0 / (1.0 - state[at.BETA_2] ** table[counter])
-    fill(norms, 0)
-    error = vector(state, table, last, at.ERROR)
-    for block in range(last + 1):
-        n = vector(state, table, block, at.G).size
-        for kind in range(3):
-            if not has(table, block, at.TAG + kind):
-                continue
-            # onto the readout, and so for feedback, there are no traces; feedback has no mask: the readout's own fields
-            # of these names are empty
-            direct = block == last or kind == 2
-            sent = (at.ZBAR if block == last else at.ZBAR_OUT) if direct else at.SIGNAL
-            measure_matrix(
-                norms, matrix(state, table, block, at.S + kind, n), matrix(state, table, block, at.M + kind, n),
-                matrix(state, table, block, at.E, n), matrix(state, table, block, at.TAG + kind, n),
-                matrix(state, table, last if direct else block, at.EBAR + kind % 2, n), error,
-                vector(state, table, block, sent),
-                matrix(state, table, last if kind == 2 else block, at.MASK + (kind + 1) // 2, n), kind == 1,
-                state[at.BETA_2], state[at.LIFT], state[at.EPSILON],
-            )  # fmt: skip
+    fill(state[at.NORMS : at.NORMS + 2], 0)
+
+
+@kernel
+def measure_direct(state: Array, table: Ints, block: int, kind: int) -> None:
+    """Measure the readout's matrix, of the last block, or the feedback of another, `kind` 2: they have no traces."""
+    last = table[at.N_LAYERS]
+    n = vector(state, table, block, at.G).size
+    measure_outputs(
+        state[at.NORMS : at.NORMS + 2], matrix(state, table, block, at.S + kind, n),
+        matrix(state, table, block, at.M + kind, n), matrix(state, table, block, at.E, n),
+        matrix(state, table, block, at.TAG + kind, n), vector(state, table, last, at.ERROR),
+        vector(state, table, block, at.ZBAR if block == last else at.ZBAR_OUT),
+        # feedback has no mask: this field of the readout's is empty
+        matrix(state, table, last, at.MASK + kind // 2, n), state[at.BETA_2], state[at.LIFT], state[at.EPSILON],
+    )  # fmt: skip
+
+
+@kernel
+def end_measure(state: Array, table: Ints) -> None:
+    """Take the norms that all matrices gave into the running ones."""
+    norms, one = state[at.NORMS : at.NORMS + 2], state.dtype.type(1)
+    counter = at.N_SWITCHES + table[at.N_LAYERS] * at.BLOCK + at.STEPS
     share = max(one - state[at.NORM_DECAY], 1.0 / table[counter])  # a plain mean at first
     state[at.MEAN_NORM] += share * (norms[0] - state[at.MEAN_NORM])
     state[at.TAG_NORM] = norms[1]
