@@ -52,7 +52,9 @@ TD: dict[str, dict[str, Any]] = {
     "recurrent": {}, "feed_forward": {"recurrent": False}, "adaptive_feedback": {"bias": True, "feedback": "adaptive"},
     "stack": {"n_hidden": (20, 12)}, "no_membrane": {"tau_m": 0.01}, "long_tags": {"tag_decay": 0.99},
     "stack_direct": {"n_hidden": (20, 12), "feedback": "random", "credit": "direct"},
-    "slow_trace": {"tau_trace": 300.0},
+    "slow_trace": {"tau_trace": 300.0}, "alif": {"n_adaptive": 8, **ADAPTATION},
+    "all_alif": {"n_adaptive": 20, **ADAPTATION, "tau_adaptation_longest": 600.0, "bias": True},
+    "stack_alif": {"n_hidden": (20, 12), "n_adaptive": (6, 3), **ADAPTATION},
 }  # fmt: skip
 
 
@@ -194,7 +196,9 @@ def test_ten_thousand_ticks(dtype: str, tolerance: float, tag_decay: float) -> N
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"tag_decay": 1.0, "n_adaptive": 8}, {"tag_decay": 0.7}], ids=["weights", "sums", "td"]
+    "settings",
+    [{}, {"tag_decay": 1.0, "n_adaptive": 8}, {"tag_decay": 0.7}, {"tag_decay": 0.7, "n_adaptive": 8}],
+    ids=["weights", "sums", "td", "td_alif"],
 )
 def test_every_other_way_to_use_it(settings: dict[str, Any]) -> None:
     """Ticks without learning, resets, tags, updates and looks in between, in random order."""

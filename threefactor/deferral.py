@@ -86,6 +86,24 @@ def carry_on(
 
 
 @disjoint
+def carry_traces(
+    p: Array, a: Array, b: Array, e_a: Array, t_z: Array, t_a: Array, psi: Array, rho: Array, now: float, kappa: float,
+    gain: float, beta: float,
+) -> None:  # fmt: skip
+    """Carry what the traces of adaptive neurons depend on from one base by a tick; all arrays have one entry a neuron.
+
+    `now` is alpha^n. Writes all but `psi` and `rho`: see `carry_adaptation`.
+    """
+    for k in range(a.size):
+        t_z[k] = psi[k] * (now - beta * b[k])
+        t_a[k] = -beta * psi[k] * a[k]
+        b[k] = rho[k] * b[k] + t_z[k]
+        a[k] = rho[k] * a[k] + t_a[k]
+        p[k] = kappa * p[k] + gain * t_z[k]
+        e_a[k] = kappa * e_a[k] + gain * t_a[k]
+
+
+@disjoint
 def carry_adaptation(
     composites: Array, adaptive: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array,
     gain: float, rho: Array, beta: float, slot: int, room: Array,
@@ -120,15 +138,7 @@ def carry_adaptation(
         p, d = composites[kinds * base + P, first:], composites[kinds * base + D, first:]
         a, b, e_a = adaptive[more * base + A], adaptive[more * base + B], adaptive[more * base + E_A]
         d_a = adaptive[more * base + D_A]
-        for k in range(n_alif):
-            t_z[k] = shape[k] * (now - beta * b[k])
-            t_a[k] = -beta * shape[k] * a[k]
-        for k in range(n_alif):
-            b[k] = rho[k] * b[k] + t_z[k]
-            a[k] = rho[k] * a[k] + t_a[k]
-        for k in range(n_alif):
-            p[k] = kappa * p[k] + gain * t_z[k]
-            e_a[k] = kappa * e_a[k] + gain * t_a[k]
+        carry_traces(p, a, b, e_a, t_z, t_a, shape, rho, now, kappa, gain, beta)
         for k in range(n_alif):
             d[k] += sent[k] * p[k]
             d_a[k] += sent[k] * e_a[k]

@@ -63,8 +63,9 @@ def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: b
     if table[at.DEFERS] == at.TD:
         bring_tags_up(
             matrix(state, table, block, at.W + rec, n), matrix(state, table, block, at.TAG + rec, n),
-            matrix(state, table, block, at.EBAR + rec, n), age, vector(state, table, block, at.BASE_ZBAR + rec), due,
-            matrix(state, table, block, at.COMPOSITES, n), matrix(state, table, block, at.TD_NUMBERS, HORIZON),
+            matrix(state, table, block, at.EBAR + rec, n), matrix(state, table, block, at.EPS_A + rec, adaptive), age,
+            vector(state, table, block, at.BASE_ZBAR + rec), due, matrix(state, table, block, at.COMPOSITES, n),
+            matrix(state, table, block, at.COMPOSITES_A, adaptive), matrix(state, table, block, at.TD_NUMBERS, HORIZON),
             vector(state, table, block, at.KAPPA_POWERS), vector(state, table, block, at.ALPHA_POWERS),
             table[at.SLOT], rec == 1, table[at.PENDING] == 1,
         )  # fmt: skip
@@ -86,6 +87,14 @@ def start_rows(state: Array, table: Ints, block: int, rec: int) -> None:
     base_zbar, zbar = vector(state, table, block, at.BASE_ZBAR + rec), vector(state, table, block, at.ZBAR + rec)
     for i in range(base_zbar.size):
         base_zbar[i] = decay * zbar[i]
+
+
+@kernel
+def open_row(state: Array, table: Ints, block: int) -> None:
+    """Start the composites of the tick to come, where a TD error drives the learning."""
+    adaptive = matrix(state, table, block, at.COMPOSITES_A, max(number(table, block, at.N_ADAPTIVE), 1))
+    composites = matrix(state, table, block, at.COMPOSITES, number(table, block, at.N_POST))
+    open_base(composites, adaptive, matrix(state, table, block, at.TD_NUMBERS, HORIZON), table[at.SLOT])
 
 
 @kernel
@@ -130,8 +139,7 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
             zbar, due = vector(state, table, block, at.ZBAR + rec), vector(state, table, block, at.DUE + rec)
             restart(vector(state, table, block, at.BASE_ZBAR + rec), zbar, due)
         if table[at.DEFERS] == at.TD:
-            numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
-            open_base(matrix(state, table, block, at.COMPOSITES, n), numbers, table[at.SLOT])
+            open_row(state, table, block)
     low_pass(vector(state, table, block, at.ZBAR_OUT), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
     trace_filter = vector(state, table, block, at.FILTER)
     low_pass(vector(state, table, block, at.PSI_BAR), psi, trace_filter[0], trace_filter[2])

@@ -29,7 +29,7 @@ from threefactor._jit import grid, kernel, window
 from threefactor._lanes import LANES
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON
-from threefactor.deferred_tags import KINDS
+from threefactor.deferred_tags import KINDS, KINDS_A
 from threefactor.settings import NetworkSettings
 from threefactor.surrogates import SURROGATES
 
@@ -162,7 +162,7 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
     plain = s.optimiser == "sgd" and not (regularised or s.weight_decay)
     if not (plain and unbounded and unclipped):
         return NOTHING
-    return TD if s.tag_decay > 0.0 and not any(s.n_adaptive) else WEIGHTS
+    return TD if s.tag_decay > 0.0 else WEIGHTS
 
 
 def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[tuple[int, int, int]]]:
@@ -206,7 +206,7 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
         if defers:
             traces.append((block, COMPOSITES, (KINDS if td else 3 + averaged) * HORIZON * n))
             traces += [(block, TD_NUMBERS, 2 * HORIZON)] if td else []
-            traces.append((block, COMPOSITES_A, (4 + averaged) * HORIZON * n_alif))
+            traces.append((block, COMPOSITES_A, (KINDS_A if td else 4 + averaged) * HORIZON * n_alif))
             lasting += [(block, KAPPA_POWERS, HORIZON + 1), (block, ALPHA_POWERS, HORIZON + 1)]
         if s.feedback != "symmetric" and (last or s.credit == "direct"):
             lasting.append((block, B, out * n))

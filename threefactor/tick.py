@@ -17,8 +17,8 @@ from threefactor._denormal import ignore_denormals, restore
 from threefactor._jit import kernel, window
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, carry_adaptation, carry_on
-from threefactor.deferred_tags import carry_tags_on, open_base
-from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, start_rows
+from threefactor.deferred_tags import carry_tags_on
+from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, open_row, start_rows
 from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.learning_signals import broadcast, from_above, from_above_sparse
 from threefactor.optimisers import INTENTIONAL
@@ -40,8 +40,7 @@ def settle_layer(state: Array, table: Ints, block: int) -> None:
         bring_rows_up(state, table, block, rec, True)
         start_rows(state, table, block, rec)
     if table[at.DEFERS] == at.TD and table[at.PENDING]:  # updates since the last tick are carried out
-        composites = matrix(state, table, block, at.COMPOSITES, number(table, block, at.N_POST))
-        open_base(composites, matrix(state, table, block, at.TD_NUMBERS, HORIZON), table[at.SLOT])
+        open_row(state, table, block)
 
 
 @kernel
@@ -139,16 +138,20 @@ def defer_layer(state: Array, table: Ints, block: int, decay: float) -> None:
         vector(state, table, block, at.ALPHA_POWERS),
     )
     gain, slot = vector(state, table, block, at.FILTER)[1], table[at.SLOT]
+    adaptive = matrix(state, table, block, at.COMPOSITES_A, max(n_alif, 1))
+    rho, room = vector(state, table, block, at.RHO), vector(state, table, block, at.E)
     if table[at.DEFERS] == at.TD:
         numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
-        carry_tags_on(composites, numbers, psi, s, kappa_powers, alpha_powers, gain, decay, slot)
+        carry_tags_on(
+            composites, adaptive, numbers, psi, s, kappa_powers, alpha_powers, gain, decay, rho, state[at.BETA], slot,
+            room,
+        )  # fmt: skip
     else:
         carry_on(composites, psi, s, kappa_powers, alpha_powers, gain, slot, psi.size - n_alif)
-    if n_alif > 0:
-        carry_adaptation(
-            composites, matrix(state, table, block, at.COMPOSITES_A, n_alif), psi, s, kappa_powers, alpha_powers, gain,
-            vector(state, table, block, at.RHO), state[at.BETA], slot, vector(state, table, block, at.E),
-        )  # fmt: skip
+        if n_alif > 0:
+            carry_adaptation(
+                composites, adaptive, psi, s, kappa_powers, alpha_powers, gain, rho, state[at.BETA], slot, room
+            )
     for rec in range(2):
         age = vector(state, table, block, at.AGE + rec)
         for i in range(age.size):

@@ -10,7 +10,7 @@ from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON
 from threefactor.deferred_tags import carry_update_on
 from threefactor.forward import fill
-from threefactor.layout import has, matrix, vector
+from threefactor.layout import has, matrix, number, vector
 from threefactor.optimisers import (
     ADAM,
     INTENTIONAL,
@@ -114,8 +114,9 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
         first = 2 if later and block < layers else 0
         if waits and block < layers:
             composites = matrix(state, table, block, at.COMPOSITES, vector(state, table, block, at.V).size)
+            adaptive = matrix(state, table, block, at.COMPOSITES_A, max(number(table, block, at.N_ADAPTIVE), 1))
             numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
-            carry_update_on(composites, numbers, -step * third, table[at.SLOT], table[at.PENDING] == 1)
+            carry_update_on(composites, adaptive, numbers, -step * third, table[at.SLOT], table[at.PENDING] == 1)
         for kind in range(first, 3):
             if has(table, block, at.TAG + kind):
                 update_matrix(state, table, block, kind, third, scale, step)
