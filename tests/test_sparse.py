@@ -84,6 +84,45 @@ def test_sparse_rows_reach_the_weights_of_the_whole_matrix(name: str) -> None:
     assert np.abs(dense(sparse.weights["w_in"]) - start).max() > 1e-4
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_sparse_rows_reach_the_tags_of_the_whole_matrix(name: str) -> None:
+    """Driven by a TD error, or learning at once in between, with updates before or after the tick's tag."""
+    settings = {"tag_decay": 0.8, "learning_rate": 3e-4, **CASES[name]}
+    sparse, whole = pair(**settings)
+    _, nudged = pair(**settings)
+    nudged.w_in[:] *= 1 + np.finfo(np.float64).eps
+    start, rng, largest = dense(sparse.weights["w_in"]), np.random.default_rng(1), 0.0
+    for t, x, error in inputs(1500):
+        third, chance = rng.normal(), rng.random()
+        for each in (sparse, whole, nudged):
+            each.step(x)
+            if chance < 0.2:
+                each.update(third)
+            if chance < 0.9:
+                each.tag(error)
+            elif chance < 0.95:
+                each.learn(error)
+            if chance > 0.5:
+                each.update(third)
+            if chance > 0.98:
+                each.clear()
+            if 0.3 < chance < 0.31:  # a look, and then an update of what nobody waits with
+                _ = each.tags
+                each.update(third)
+            if 0.4 < chance < 0.403:
+                each.reset()
+        if t in (700, 1234, 1499):
+            for matrix, tags in sparse.tags.items():
+                connected = dense(sparse.weights[matrix]) != 0
+                expected = whole.tags[matrix] * connected
+                largest = max(largest, float(np.abs(expected).max()))
+                worst = np.abs(dense(tags) - expected).max() / max(np.abs(expected).max(), 1e-3)
+                assert worst <= 1e-11 + 1e3 * deviation(sparse, nudged)
+            assert deviation(sparse, whole) <= max(1e-12, 10 * deviation(sparse, nudged)) < 1e-8
+    assert np.abs(dense(sparse.weights["w_in"]) - start).max() > 1e-4
+    assert largest > 1e-3
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_ten_thousand_ticks(dtype: str, tolerance: float) -> None:
     """Errors do not build up: the weights are those of the whole matrix in double precision."""
@@ -175,14 +214,14 @@ def test_wrong_masks_are_named(masks: dict[str, np.ndarray], settings: dict[str,
 
 
 def test_what_a_sparse_network_does_not_do() -> None:
-    """Dense masks beside sparse ones, tags, histories for BPTT: refused, and nothing changes."""
+    """Dense masks beside sparse ones, sums of gradients, histories for BPTT: refused, and nothing changes."""
     masks = {"w_in": scipy.sparse.csr_array(np.ones((20, 9))), "w_rec": np.ones((20, 20))}
     with pytest.raises(ValueError, match="no dense masks beside them"):
         Network(N_IN, n_out=N_OUT, masks=masks, **BASE)
     network, _ = pair()
     network.step(np.ones(N_IN))
     before = network.state.copy()
-    with pytest.raises(RuntimeError, match="keeps no tags; call learn"):
+    with pytest.raises(RuntimeError, match="keeps no tags unless they decay"):
         network.tag(np.ones(N_OUT))
     np.testing.assert_array_equal(network.state, before)
     with pytest.raises(ValueError, match="sparse"):

@@ -277,7 +277,7 @@ class Buffer:
             columns = int(number(self.table, block, at.N_PRE if block == last else at.N_POST))
             for name, shift in (("w_out", 0),) if block == last else (("w_in", 0), ("w_rec", 1)):
                 flat = self._view(block, field + shift)
-                targets = self._view(block, at.TARGETS + shift) if field in (at.W, at.EBAR) else flat[:0]
+                targets = self._view(block, at.TARGETS + shift) if field in (at.W, at.EBAR, at.TAG) else flat[:0]
                 if targets.size:
                     starts = at.starts_of(self.table, block, shift)
                     matrix = scipy.sparse.csc_array(

@@ -112,6 +112,12 @@ def carry_update_on(composites: Array, adaptive: Array, numbers: Array, r: float
         numbers[A, slot] += r
 
 
+@kernel
+def owes_update(base: int, waiting: int, slot: int, is_open: bool) -> bool:
+    """Whether what a row owes of the updates since the last tick stands with base `slot` alone, which is open."""
+    return is_open and (waiting == 0 or (slot % SPAN == 0 and base % SPAN != 0 and waiting < SPAN))
+
+
 @disjoint
 def bring_tags_up(
     w: Array, tags: Array, ebar: Array, eps_a: Array, age: Array, base_zbar: Array, due: Array, composites: Array,
@@ -125,8 +131,7 @@ def bring_tags_up(
         i = int(due[listed])
         waiting, zbar = int(age[i]), base_zbar[i]
         base = (slot - waiting) % HORIZON
-        # whether what was learnt since the last tick stands with the base that is open alone
-        owes = is_open and (waiting == 0 or (slot % SPAN == 0 and base % SPAN != 0 and waiting < SPAN))
+        owes = owes_update(base, waiting, slot, is_open)
         while waiting > 0:
             ticks = ticks_to_next(base, waiting, slot)
             first, decay, keep, a = KINDS * base, kappa_powers[ticks], numbers[KEPT, base], numbers[A, base]

@@ -17,7 +17,7 @@ from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.readouts import integrate_readout, softmax
 from threefactor.regularisers import rate_signal
-from threefactor.sparse import bring_sparse_up, gather_sparse
+from threefactor.sparse import bring_sparse_tags_up, bring_sparse_up, gather_sparse
 
 
 @kernel
@@ -50,6 +50,17 @@ def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: b
     due, age = vector(state, table, block, at.DUE + rec), vector(state, table, block, at.AGE + rec)
     pre = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
     list_rows(due, pre, age, table[at.SLOT], everything)
+    if has(table, block, at.TARGETS + rec) and table[at.DEFERS] == at.TD:
+        bring_sparse_tags_up(
+            vector(state, table, block, at.W + rec), vector(state, table, block, at.TAG + rec),
+            vector(state, table, block, at.EBAR + rec), vector(state, table, block, at.EPS_A + rec),
+            vector(state, table, block, at.TARGETS + rec), starts_of(table, block, rec), age,
+            vector(state, table, block, at.BASE_ZBAR + rec), due, matrix(state, table, block, at.COMPOSITES, n),
+            matrix(state, table, block, at.COMPOSITES_A, adaptive), matrix(state, table, block, at.TD_NUMBERS, HORIZON),
+            vector(state, table, block, at.KAPPA_POWERS), vector(state, table, block, at.ALPHA_POWERS),
+            table[at.SLOT], n - number(table, block, at.N_ADAPTIVE), table[at.PENDING] == 1,
+        )  # fmt: skip
+        return
     if has(table, block, at.TARGETS + rec):
         bring_sparse_up(
             vector(state, table, block, at.W + rec), vector(state, table, block, at.EBAR + rec),

@@ -196,7 +196,7 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
                 traces += [(block, EPS_A + rec, (square if sparse else rows * n_alif) if n_alif else 0)]
                 traces += [(block, EPS_V + rec, square)] if s.exact_reset else []
                 traces += [(block, RATE_TRACE + rec, square)] if averaged else []
-                tag += [] if sparse else [(block, TAG + rec, square)]
+                tag += [] if sparse and not td else [(block, TAG + rec, square)]
                 tag += [(block, REG + rec, square)] if regularised else []
                 lasting += [(block, M + rec, square)] if moments else []
                 lasting += [(block, S + rec, square)] if moments else []
@@ -258,7 +258,7 @@ def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None)
         Sparse matrices in a network whose weights cannot wait.
     """
     starts = starts or {}
-    if starts and _defers(s, masked) != WEIGHTS:
+    if starts and _defers(s, masked) not in (WEIGHTS, TD):
         raise ValueError(
             "sparse masks need plain descent at each tick: optimiser 'sgd', no regularisers, bounds, clipping, weight "
             "decay, exact_reset or freeze_hidden, one copy, no dense masks beside them."

@@ -36,7 +36,7 @@ class Network(Buffer):
     masks : mapping, optional
         Connectivity: arrays of 0 and 1 by the names of `weights`, shaped like them. A missing name is fully connected.
         Of a matrix whose mask is a sparse array of scipy only the entries that the mask names are kept, and a tick
-        costs what the spikes reach; it takes plain descent, and `learn`, not `tag`.
+        costs what the spikes reach; it takes plain descent, by `learn`, or by `tag` and `update` where tags decay.
     **settings
         Any other field of `NetworkSettings`.
 
@@ -45,10 +45,9 @@ class Network(Buffer):
     All state lives in one buffer of fixed size: memory does not depend on how long the network has run. The arrays
     that `step` and the properties hand out are views into it: copy what you want to keep.
 
-    Under plain descent, by `learn` or, of LIF neurons, by `tag` and `update`, and where gradients are summed
-    (`tag_decay` 1), changes are carried out when they are needed (`threefactor.deferral`): by the spike of the
-    presynaptic neuron, or by your look at `weights`, `traces` or `tags`. A look so may change a last digit of what
-    follows.
+    Under plain descent, by `learn` or by `tag` and `update`, and where gradients are summed (`tag_decay` 1), changes
+    are carried out when they are needed (`threefactor.deferral`): by the spike of the presynaptic neuron, or by your
+    look at `weights`, `traces` or `tags`. A look so may change a last digit of what follows.
 
     References
     ----------
@@ -216,4 +215,4 @@ class Network(Buffer):
         if status == tick.NOTHING_PENDING:
             raise RuntimeError("this tick was already learnt from, or none was taken; call step first.")
         if status == tick.NO_TAGS:
-            raise RuntimeError("a sparse network keeps no tags; call learn.")
+            raise RuntimeError("a sparse network keeps no tags unless they decay; call learn, or set tag_decay.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from threefactor import deferred_tags as td
 from threefactor._jit import disjoint
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import D_A, E_A, HORIZON, A, B, C, D, P, ticks_to_next
@@ -84,6 +85,44 @@ def bring_sparse_up(
             zbar = alpha_powers[ticks] * zbar
             waiting -= ticks
             base = (base + ticks) % HORIZON
+        age[i] = 0
+
+
+@disjoint
+def bring_sparse_tags_up(
+    w: Array, tags: Array, ebar: Array, eps_a: Array, targets: Array, starts: Ints, age: Array, base_zbar: Array,
+    due: Array, composites: Array, adaptive: Array, numbers: Array, kappa_powers: Array, alpha_powers: Array, slot: int,
+    lif: int, is_open: bool,
+) -> None:  # fmt: skip
+    """As `deferred_tags.bring_tags_up`, for the entries of a sparse matrix."""
+    for listed in range(int(due[age.size])):
+        i = int(due[listed])
+        waiting, zbar = int(age[i]), base_zbar[i]
+        base = (slot - waiting) % HORIZON
+        owes = td.owes_update(base, waiting, slot, is_open)
+        while waiting > 0:
+            ticks = ticks_to_next(base, waiting, slot)
+            first, of_adaptive = td.KINDS * base, td.KINDS_A * base
+            decay, keep, a = kappa_powers[ticks], numbers[td.KEPT, base], numbers[td.A, base]
+            for k in range(starts[i], starts[i + 1]):
+                j, trace, tag = int(targets[k]), ebar[k], tags[k]
+                change = a * tag + composites[first + td.B, j] * trace + zbar * composites[first + td.G, j]
+                tag = keep * tag + composites[first + td.U, j] * trace + zbar * composites[first + td.V, j]
+                trace = decay * trace + zbar * composites[first + td.P, j]
+                if j >= lif:
+                    a_0, m = eps_a[k], j - lif
+                    change += a_0 * adaptive[of_adaptive + td.Y, m]
+                    tag += a_0 * adaptive[of_adaptive + td.X, m]
+                    trace += a_0 * adaptive[of_adaptive + td.E_A, m]
+                    eps_a[k] = adaptive[of_adaptive + td.A_A, m] * a_0 + zbar * adaptive[of_adaptive + td.B_A, m]
+                w[k] += change
+                tags[k], ebar[k] = tag, trace
+            zbar = alpha_powers[ticks] * zbar
+            waiting -= ticks
+            base = (base + ticks) % HORIZON
+        if owes:
+            for k in range(starts[i], starts[i + 1]):
+                w[k] += numbers[td.A, slot] * tags[k]
         age[i] = 0
 
 

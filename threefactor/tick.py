@@ -269,7 +269,7 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
         return BAD_ERROR
     if assigns and not table[at.PENDING]:
         return NOTHING_PENDING
-    if command == TAG and table[at.SPARSE]:
+    if command == TAG and table[at.SPARSE] and table[at.DEFERS] != at.TD:
         return NO_TAGS
     word = ignore_denormals()
     if steps:
@@ -281,7 +281,7 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
     pending = table[at.PENDING]
     later = table[at.DEFERS] == at.SUMS and command == TAG and decay == one
     later = later or (table[at.DEFERS] == at.WEIGHTS and learns)
-    later = later or (table[at.DEFERS] == at.TD and command in (TAG, UPDATE))
+    later = later or (table[at.DEFERS] == at.TD and (assigns or command == UPDATE))
     later = later or (table[at.DEFERS] != at.NOTHING and command in (FORWARD, RESET))
     skips = command == SKIP
     if skips:

@@ -68,6 +68,11 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
     n, optimiser = g.size, table[at.OPTIMISER]
     tags = matrix(state, table, block, at.TAG + kind, n)
     step = shared
+    if kind < 2 and has(table, block, at.TARGETS + kind):  # plain descent, or there would be no sparse matrix
+        w, entries = vector(state, table, block, at.W + kind), vector(state, table, block, at.TAG + kind)
+        for k in range(w.size):
+            w[k] -= step * third * entries[k]
+        return
     if optimiser == ADAM:
         counter = at.N_SWITCHES + block * at.BLOCK + at.STEPS + kind
         table[counter] += 1
