@@ -12,6 +12,7 @@ import numpy.typing as npt
 from controllers import places
 from controllers import transition as compiled
 from controllers.annealing import Annealing
+from controllers.policies import CATEGORICAL, GAUSSIAN
 from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions
 from threefactor import Network, SlopeSchedule
@@ -25,6 +26,9 @@ MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change
 NARROWER = 3.0  # of an action of several entries: its first deviation is divided by exp of this
 # least deviation, of one entry and of each of several: joints that are quite still, which costs no force, learn nothing
 LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
+# floor of the TD error's usual size; bodies with many joints soon have errors well below the first
+FLOOR, FLOOR_OF_SEVERAL = 0.1, 0.01
+DECAYS = {CATEGORICAL: (0.5, 0.4), GAUSSIAN: (0.2, 0.2)}  # of membrane and readout; what moves a body must not lag
 LARGEST = np.finfo(np.float64).max
 
 
@@ -48,9 +52,13 @@ class Learner(Kept):
     def __init__(
         self, n_observation: int, action_space: gym.Space[Any], seed: int, n_copies: int, **settings: Any
     ) -> None:
-        s = self.settings = build(ActorCriticSettings, **settings)
+        s = build(ActorCriticSettings, **settings)
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         self.n_copies = int(n_copies)
+        membrane, readout = DECAYS[self.actions.kind]
+        membrane = membrane if s.membrane_decay is None else s.membrane_decay
+        readout = readout if s.readout_decay is None else s.readout_decay
+        self.settings = msgspec.structs.replace(s, membrane_decay=membrane, readout_decay=readout)
         # steps of all copies taken together change a value by half its TD error at most: more would overshoot
         intentional = s.optimiser == "intentional"
         most = MOST_TOGETHER / self.n_copies if intentional else np.inf
@@ -59,8 +67,8 @@ class Learner(Kept):
         shared: dict[str, Any] = {
             "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
             "n_adaptive": round(s.adaptive_share * s.n_hidden),
-            "recurrent": s.recurrent, "bias": True, "tau_m": tau_of(s.membrane_decay),
-            "tau_out": tau_of(s.readout_decay), "tau_adaptation": tau_of(s.adaptation_decay),
+            "recurrent": s.recurrent, "bias": True,
+            "tau_m": tau_of(membrane), "tau_out": tau_of(readout), "tau_adaptation": tau_of(s.adaptation_decay),
             "tau_adaptation_longest": tau_of(s.longest_adaptation_decay),
             "adaptation_strength": s.adaptation_strength,
             "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
@@ -118,6 +126,7 @@ class Learner(Kept):
             places.WIDTH: 1.0, places.NOVELTY: s.novelty,
             places.DEVIATION_BIAS: s.deviation_bias - NARROWER * self.actions.several,
             places.NORMALISE_ERROR: s.optimiser == "intentional",
+            places.LEAST_ERROR: FLOOR_OF_SEVERAL if self.actions.several else FLOOR,
         }.items():  # fmt: skip
             self._memory[place] = value
 

@@ -45,8 +45,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     step_annealing, noise_annealing : float
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns, where
         that is below 1; 0: they do not. Nor do they if an action has several entries. See `controllers.annealing`.
-    membrane_decay, readout_decay : float
-        What membrane and readout keep from one environment step to the next; time is counted in such steps.
+    membrane_decay, readout_decay : float or None
+        What membrane and readout keep from one environment step to the next; time is counted in such steps. None: .5
+        and .4 for choices, .2 and .2 for a box, whose quantities are to lag less.
     warm_ticks : int
         Ticks that the neurons see the first observation of an episode before the first action.
     slope, height, surrogate, normalisation
@@ -88,8 +89,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     deviation_bias: float = 2.0
     step_annealing: NonNegative = 5.0
     noise_annealing: NonNegative = 2.5
-    membrane_decay: Fraction = 0.5
-    readout_decay: Fraction = 0.4
+    membrane_decay: Fraction | None = None
+    readout_decay: Fraction | None = None
     warm_ticks: Annotated[int, Meta(ge=1)] = 8
     surrogate: str = "piecewise_linear"
     slope: Positive = 1.0

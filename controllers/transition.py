@@ -33,7 +33,7 @@ from threefactor.forward import all_finite, copy
 from threefactor.layout import vector
 from threefactor.readouts import softmax
 
-NEWEST_SHARE, CLIP_ERRORS, LEAST_SIZE = 2e-4, 20.0, 0.1  # usual size of the TD error: its averages, bound in it, floor
+NEWEST_SHARE, CLIP_ERRORS = 2e-4, 20.0  # usual size of the TD error: its averages, bound in it
 LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
 BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
 DONE, BAD_OBSERVATION, OUTSIDE, BAD_REWARD = 0, 1, 2, 3  # answers; unless DONE nothing was changed
@@ -162,8 +162,8 @@ def usual_size(memory: Array) -> float:
     It is the plain mean if errors are normally distributed. Where rewards are rare and most errors next to nothing, the
     plain mean would be next to nothing, and the reward's error a hundred times its usual size.
     """
-    mean = memory[places.ERROR_SIZE]
-    return max(2.0 / math.pi * memory[places.ERROR_SQUARE] / mean, LEAST_SIZE) if mean > 0.0 else LEAST_SIZE
+    mean, least = memory[places.ERROR_SIZE], memory[places.LEAST_ERROR]
+    return max(2.0 / math.pi * memory[places.ERROR_SQUARE] / mean, least) if mean > 0.0 else least  # type: ignore[no-any-return]
 
 
 @kernel

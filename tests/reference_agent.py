@@ -38,7 +38,8 @@ def novelty(visits: Floats, fields: Floats) -> float:
 class Errors:
     """TD errors so far: each is bound to 20 times the usual size of those before."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: float) -> None:
+        self.least = least
         self.given: list[float] = []
         self.clipped: list[float] = []
 
@@ -50,7 +51,7 @@ class Errors:
         return self.clipped[-1]
 
     def size(self) -> float:
-        """2 / pi E[d^2] / E[|d|] of what was left of them, at least 0.1.
+        """2 / pi E[d^2] / E[|d|] of what was left of them, at least `least`.
 
         The k-th of the first ones weighs k (k + 1); from the 14,998th on, each 1 / 0.9998 times the one before it.
         """
@@ -58,7 +59,9 @@ class Errors:
         growth = np.where(k < 14_998, (k + 2.0) / k, 1.0 / 0.9998)  # of the weight, from the k-th to the next
         weights = np.concatenate([[1.0], np.cumprod(growth[:-1])])[: k.size]
         sizes = np.abs(self.clipped)
-        return max(2.0 / math.pi * float(weights @ sizes**2) / float(weights @ sizes), 0.1) if sizes.any() else 0.1
+        if not sizes.any():
+            return self.least
+        return max(2.0 / math.pi * float(weights @ sizes**2) / float(weights @ sizes), self.least)
 
 
 class Twin:
@@ -84,7 +87,8 @@ class Twin:
         self.width = 1.0  # what exploration is scaled by
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
         self.returns: list[float] = []
-        self.errors, self.total, self.baseline, self.value, self.td_error = Errors(), 0.0, 0.0, 0.0, 0.0
+        self.errors = Errors(0.01 if several else 0.1)
+        self.total = self.baseline = self.value = self.td_error = 0.0
         self.visits = np.zeros((agent.n_observation, self.s.n_fields))
 
     def begin(self, x: Floats) -> Any:

@@ -209,7 +209,8 @@ def test_reward_scaling_equals_a_plain_reference(scale_rewards: bool) -> None:
 
 def test_clipping_of_td_errors_equals_a_plain_reference() -> None:
     """Errors stay within 20 times their usual size, that of what is left of those before: 1e-10."""
-    plain, rng, memory = Errors(), np.random.default_rng(4), np.zeros(places.N_NUMBERS)
+    plain, rng, memory = Errors(0.1), np.random.default_rng(4), np.zeros(places.N_NUMBERS)
+    memory[places.LEAST_ERROR] = 0.1
     for n in range(16_000):
         error = rng.choice([-1.0, 1.0]) * (1e4 if n in (999, 1149, 15_500) else rng.random())
         if looked := n < 1200 or n > 15_490:
@@ -227,15 +228,17 @@ def test_usual_size_of_normal_errors_is_their_mean_size() -> None:
     normal = np.random.default_rng(5).standard_normal(40_000)
     for silent, expected in ((0.0, math.sqrt(2.0 / math.pi)), (0.95, math.sqrt(2.0 / math.pi))):
         memory = np.zeros(places.N_NUMBERS)
+        memory[places.LEAST_ERROR] = 0.1
         for n, error in enumerate(normal):
             compiled.clipped(memory, error if n % 100 >= 100 * silent else 0.0)
         assert compiled.usual_size(memory) == pytest.approx(expected, rel=0.15)
 
 
 def test_usual_size_has_a_floor() -> None:
-    """Tiny errors are not blown up: their usual size is at least 0.1, that of errors of zero, too."""
+    """Tiny errors are not blown up: their usual size is at least the floor, that of errors of zero, too."""
     for error in (0.0, 1e-9, 0.099):
         memory = np.zeros(places.N_NUMBERS)
+        memory[places.LEAST_ERROR] = 0.1
         assert [compiled.clipped(memory, error) for _ in range(10)] == [error] * 10
         assert compiled.usual_size(memory) == 0.1
 

@@ -91,7 +91,8 @@ class _Training:
         else:
             self.agent = ActorCritic.for_env(self.env, seed=seed, **msgspec.to_builtins(settings.agent))
             self.loop = Loop(self.agent, self.env, seed)
-            run.start({"env": env_id, "seed": seed} | msgspec.to_builtins(settings))
+            used = {"agent": msgspec.to_builtins(self.agent.settings)}  # with what they leave to the kind of action
+            run.start({"env": env_id, "seed": seed} | msgspec.to_builtins(settings) | used)
 
     def go(self) -> bool:
         """Train; returns whether the run was interrupted."""
