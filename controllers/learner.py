@@ -12,7 +12,7 @@ import numpy.typing as npt
 from controllers import places
 from controllers import transition as compiled
 from controllers.annealing import Annealing
-from controllers.policies import CATEGORICAL
+from controllers.policies import GAUSSIAN
 from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions
 from threefactor import Network, SlopeSchedule
@@ -28,8 +28,7 @@ NARROWER = 3.0  # of an action of several entries: its first deviation is divide
 LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
 # floor of the TD error's usual size; bodies with many joints soon have errors well below the first
 FLOOR, FLOOR_OF_SEVERAL = 0.1, 0.01
-# what membrane and readout keep for choices, for one quantity, and for several: the more joints, the less may lag
-OF_CHOICES, OF_ONE, OF_SEVERAL = (0.5, 0.4), (0.3, 0.3), (0.2, 0.2)
+DECAYS, OF_SEVERAL = (0.5, 0.4), (0.2, 0.2)  # of membrane and readout; what moves a body of many joints must not lag
 LARGEST = np.finfo(np.float64).max
 
 
@@ -56,8 +55,8 @@ class Learner(Kept):
         s = build(ActorCriticSettings, **settings)
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         self.n_copies = int(n_copies)
-        quantities = OF_SEVERAL if self.actions.several else OF_ONE
-        membrane, readout = OF_CHOICES if self.actions.kind == CATEGORICAL else quantities
+        moves = self.actions.several and self.actions.kind == GAUSSIAN
+        membrane, readout = OF_SEVERAL if moves else DECAYS
         membrane = membrane if s.membrane_decay is None else s.membrane_decay
         readout = readout if s.readout_decay is None else s.readout_decay
         self.settings = msgspec.structs.replace(s, membrane_decay=membrane, readout_decay=readout)

@@ -47,7 +47,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         that is below 1; 0: they do not. Nor do they if an action has several entries. See `controllers.annealing`.
     membrane_decay, readout_decay : float or None
         What membrane and readout keep from one environment step to the next; time is counted in such steps. None: .5
-        and .4 for choices, .3 and .3 for one quantity, .2 and .2 for several, which are to lag less.
+        and .4, or .2 and .2 for a box of several entries, which move a body together and are to lag less.
     warm_ticks : int
         Ticks that the neurons see the first observation of an episode before the first action.
     slope, height, surrogate, normalisation
