@@ -12,7 +12,7 @@ import scipy.sparse
 
 from controllers import BPTT
 from tests.test_deferral import ADAPTATION, BASE, N_IN, N_OUT, inputs
-from threefactor import CheckpointError, Network
+from threefactor import CheckpointError, Network, deferral
 from threefactor import layout as at
 
 CASES: dict[str, dict[str, Any]] = {
@@ -167,7 +167,7 @@ def test_only_what_exists_is_stored() -> None:
         5, 1000, 1, masks={"w_rec": entries, "w_in": scipy.sparse.csr_array(np.ones((1000, 5)))}, w_in_scale=3.0
     )
     assert network.weights["w_rec"].nnz == np.unique(np.array(entries.coords), axis=1).shape[1]
-    assert network.state.size < 400_000  # of these 64 x 3 x 1000 composites
+    assert network.state.size < 3 * deferral.HORIZON * 1000 + 60_000  # three composites of each base, and little else
     deviation = network.weights["w_in"].data.std()
     assert deviation == pytest.approx(3.0 / np.sqrt(5), rel=0.1)
 

@@ -33,8 +33,8 @@ from threefactor._jit import disjoint, kernel
 from threefactor._lanes import LANES, lowest_bit, nonzero_bits
 from threefactor.arrays import Array
 
-HORIZON, SPAN = 64, 16  # powers of 2
-LOOK = HORIZON // 2  # ticks between two looks at a silent row
+HORIZON, SPAN = 128, 16  # powers of 2
+LOOK = HORIZON // 4  # ticks between two looks at a silent row
 
 
 C, P, D, SUM = range(4)  # composites of all neurons; SUM only where sums of traces are wanted
@@ -171,7 +171,7 @@ def list_rows(due: Array, pre: Array, age: Array, slot: int, everything: bool) -
                 count += 1
                 bits &= bits - 1
         for i in range(slot % LOOK, rows, LOOK):
-            if pre[i] == 0 and age[i] > LOOK:
+            if pre[i] == 0 and age[i] > HORIZON - LOOK:  # or it would wait too long by the next one
                 due[count] = i
                 count += 1
     due[rows] = count
