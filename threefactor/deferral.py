@@ -33,7 +33,7 @@ from threefactor._jit import disjoint, kernel
 from threefactor._lanes import LANES, lowest_bit, nonzero_bits
 from threefactor.arrays import Array
 
-HORIZON, SPAN = 128, 16  # powers of 2
+HORIZON, SPAN = 64, 16  # powers of 2
 LOOK = HORIZON // 4  # ticks between two looks at a silent row
 
 
