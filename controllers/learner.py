@@ -72,8 +72,9 @@ class Learner(Kept):
             "tau_m": tau_of(membrane), "tau_out": tau_of(readout), "tau_adaptation": tau_of(s.adaptation_decay),
             "tau_adaptation_longest": tau_of(s.longest_adaptation_decay),
             "adaptation_strength": s.adaptation_strength,
-            "normalise_current": True, "surrogate": s.surrogate, "slope": s.slope, "height": s.height,
-            "normalisation": s.normalisation,
+            # a reset that lasts into the next step would be noise where a step is all that a neuron has to answer in
+            "normalise_current": True, "reset": "same_tick",
+            "surrogate": s.surrogate, "slope": s.slope, "height": s.height, "normalisation": s.normalisation,
             "optimiser": s.optimiser, "beta_2": 0.9999, "freeze_hidden": s.freeze_hidden,
             "w_in_scale": s.w_in_scale, "w_out_scale": 0.0, "n_copies": self.n_copies, "dtype": s.dtype,
         }  # fmt: skip

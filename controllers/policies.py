@@ -4,7 +4,8 @@ Source: the policy gradient, Sutton & Barto 2018, Reinforcement Learning, chapte
 Nat. Commun. 11:3625, equation 34 and following. Errors are those of a loss, so that descent on ``td_error x error``
 raises the probability of an action that turned out better than expected.
 
-The bonus keeps a policy undecided: entropy of the Gaussian, cross entropy from the uniform policy of the categorical.
+The bonus keeps a policy undecided: cross entropy from the uniform policy of the categorical; of the Gaussian the
+logistic density of the logarithm of its deviation, which is highest where that is 1, half the range of the action.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from threefactor._jit import kernel
 from threefactor.arrays import Array
 
 CATEGORICAL, GAUSSIAN = 0, 1
+LEAST_LOG, MOST_LOG = -10.0, 3.0  # bounds of the logarithm of a deviation
 
 
 @kernel
@@ -62,15 +64,19 @@ def deviation(x: float, floor: float) -> float:
 
     A share of itself is all that a step changes it by, so that a wide policy narrows as fast as a narrow one widens.
     """
-    return floor + math.exp(min(max(x, -10.0), 3.0))
+    return floor + math.exp(min(max(x, LEAST_LOG), MOST_LOG))
 
 
 @kernel
 def draw_gaussian(action: Array, y: Array, noise: Array, floor: float, bias: float, width: float) -> None:
-    """Action = mu + width sigma noise; `y` holds the means and then what, plus `bias`, `deviation` turns into sigma."""
+    """Action = sigma (y + width noise): means in units of the deviation; behind them what `deviation` makes sigma of.
+
+    A wide policy so learns to which side of the range to go, from a step as large as a narrow one's, and its mean comes
+    in with the deviation: a mean far beyond the bounds, where all draws are one action, could not learn any more.
+    """
     n = action.size
     for k in range(n):
-        action[k] = y[k] + width * deviation(bias + y[n + k], floor) * noise[k]
+        action[k] = deviation(bias + y[n + k], floor) * (y[k] + width * noise[k])
 
 
 @kernel
@@ -84,23 +90,28 @@ def hazard(z: float) -> float:
 
 @kernel
 def gaussian_error(
-    error: Array, y: Array, noise: Array, floor: float, bias: float, width: float, entropy: float
+    error: Array, y: Array, noise: Array, floor: float, bias: float, width: float, weight: float
 ) -> None:
-    """Minus the gradient of the log-probability of the action with respect to `y`, and of an entropy bonus.
+    """Minus the gradient of the log-probability of the action with respect to `y`, and of the weighted bonus.
 
     The world sees the action clipped to [-1, 1]. Inside, with u = `noise` and the deviation s = width sigma: d/dmu = u
     / s, d/ds = (u^2 - 1) / s. All draws beyond a bound are one action, whose probability is that of the tail: with z
     its distance from mu over s, d/dmu = +-hazard(z) / s, d/ds = z hazard(z) / s (Fujita & Maeda 2018,
-    arXiv:1802.07564). The entropy is log s plus a constant; its bonus is that of the unclipped action.
+    arXiv:1802.07564). As mu = sigma y, sigma moves the mean as well. The bonus, log(sigma / (1 + sigma)^2), pushes
+    sigma towards 1; where sigma is at its upper bound it is all that is left.
     """
     n = noise.size
     for k in range(n):
-        sigma = deviation(bias + y[n + k], floor)
+        log_sigma = bias + y[n + k]
+        sigma = deviation(log_sigma, floor)
         mean, spread = noise[k], noise[k] * noise[k] - 1.0
-        drawn = y[k] + width * sigma * noise[k]
+        drawn = sigma * (y[k] + width * noise[k])
         if abs(drawn) >= 1.0:
             side = math.copysign(1.0, drawn)
-            z = (1.0 - side * y[k]) / (width * sigma)
+            z = (1.0 - side * sigma * y[k]) / (width * sigma)
             mean, spread = side * hazard(z), z * hazard(z)
-        error[k] = -mean / (width * sigma)
-        error[n + k] = -(spread + entropy) * (sigma - floor) / sigma
+        error[k] = -mean / width
+        bonus = weight * (1.0 - sigma) / (1.0 + sigma)
+        error[n + k] = -(spread + mean * y[k] / width + bonus) * (sigma - floor) / sigma
+        if log_sigma > MOST_LOG:
+            error[n + k] = weight * (log_sigma - MOST_LOG)

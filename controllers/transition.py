@@ -81,11 +81,9 @@ def choose(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints, gr
                 p[k] = y[start + k] / memory[places.WIDTH]
             softmax(p, p)
             action[g] = likeliest(p) if greedy else draw_categorical(p, noise[g])
-    elif greedy:
-        for k in range(action.size):
-            action[k] = y[k]
     else:
-        draw_gaussian(action, y, noise, memory[places.SIGMA_FLOOR], memory[places.DEVIATION_BIAS], memory[places.WIDTH])
+        width = 0.0 if greedy else memory[places.WIDTH]
+        draw_gaussian(action, y, noise, memory[places.SIGMA_FLOOR], memory[places.DEVIATION_BIAS], width)
 
 
 @kernel

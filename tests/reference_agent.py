@@ -133,7 +133,8 @@ class Twin:
             if self.categorical:
                 actions.append(np.array([np.argmax(y) for y in self._entries(actor.y)]) + self.space.start)
             else:
-                actions.append(self._in_box(np.split(actor.y, 2)[0]))
+                mu, raw = np.split(actor.y, 2)
+                actions.append(self._in_box((self.floor + np.exp(raw + self.bias)) * mu))
         return actions
 
     def _scaled(self, reward: float, terminated: bool) -> float:
@@ -170,8 +171,8 @@ class Twin:
                 ]
             )
             return self.chosen + self.space.start
-        mu, raw = np.split(y, 2)
-        self.drawn = mu + self.width * (self.floor + np.exp(raw + self.bias)) * self.noise
+        mean, raw = np.split(y, 2)
+        self.drawn = (self.floor + np.exp(raw + self.bias)) * (mean + self.width * self.noise)
         return self._in_box(self.drawn)
 
     def _blame(self, weight: float) -> Floats:
@@ -185,9 +186,10 @@ class Twin:
                     for p, chosen in zip(each, self.chosen, strict=True)
                 ]
             )
-        mu, raw = np.split(y, 2)
+        mean, raw = np.split(y, 2)
         by_raw = np.exp(raw + self.bias)
-        spread = self.width * (self.floor + by_raw)
+        sigma = self.floor + by_raw
+        mu, spread = sigma * mean, self.width * sigma
         error = np.zeros((2, mu.size))
         for k, (draw, u) in enumerate(zip(self.drawn, self.noise, strict=True)):
             by_mu, by_log_spread = u, u * u - 1.0
@@ -195,7 +197,8 @@ class Twin:
                 z = (1.0 - math.copysign(1.0, draw) * mu[k]) / spread[k]
                 ratio = NormalDist().pdf(z) / (math.erfc(z / math.sqrt(2.0)) / 2.0)
                 by_mu, by_log_spread = math.copysign(ratio, draw), z * ratio
-            error[:, k] = by_mu / spread[k], (by_log_spread + weight) * self.width * by_raw[k] / spread[k]
+            by_log_sigma = by_log_spread + by_mu * mean[k] / self.width + weight * (1.0 - sigma[k]) / (1.0 + sigma[k])
+            error[:, k] = by_mu / self.width, by_log_sigma * by_raw[k] / sigma[k]
         return -error.ravel()
 
     def _entries(self, y: Floats) -> list[Floats]:

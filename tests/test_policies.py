@@ -49,21 +49,23 @@ def test_categorical_error_is_a_finite_difference(weight: float) -> None:
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 @pytest.mark.parametrize("bias", [0.0, -1.5, 1.0])
 def test_gaussian_error_is_a_finite_difference(bias: float, weight: float, width: float) -> None:
-    """The error is minus the gradient of log P(clipped action) plus weighted entropy, numerically, at 1e-6."""
+    """The error is minus the gradient of log P(clipped action) plus the weighted bonus, numerically, at 1e-6."""
     rng, floor, outside = np.random.default_rng(0), 1e-3, 0
-    for y in rng.normal(size=(20, 6)):
+    for y in rng.normal(scale=2.0, size=(20, 6)):
         noise, action, error = rng.normal(size=3), np.zeros(3), np.zeros(6)
         policies.draw_gaussian(action, y, noise, floor, bias, width)
-        np.testing.assert_allclose(action, y[:3] + width * (floor + np.exp(bias + y[3:])) * noise, rtol=1e-12)
+        np.testing.assert_allclose(action, (floor + np.exp(bias + y[3:])) * (y[:3] + width * noise), rtol=1e-12)
         outside += int((np.abs(action) > 1.0).sum())
 
         def goal(readout: Floats, action: Floats = action) -> float:
             total = 0.0
-            for a, mu, raw in zip(action, *np.split(readout, 2), strict=True):
-                sigma = width * (floor + math.exp(bias + raw))
-                density = math.log(NormalDist(mu, sigma).pdf(a)) if abs(a) < 1.0 else 0.0
-                tail = math.erfc((1.0 - math.copysign(mu, mu * a)) / sigma / math.sqrt(2.0)) / 2.0
-                total += (density if abs(a) < 1.0 else math.log(tail)) + weight * math.log(sigma)
+            for a, mean, raw in zip(action, *np.split(readout, 2), strict=True):
+                sigma = floor + math.exp(bias + raw)
+                mu, spread = sigma * mean, width * sigma
+                density = math.log(NormalDist(mu, spread).pdf(a)) if abs(a) < 1.0 else 0.0
+                tail = math.erfc((1.0 - math.copysign(mu, mu * a)) / spread / math.sqrt(2.0)) / 2.0
+                total += density if abs(a) < 1.0 else math.log(tail)
+                total += weight * math.log(sigma / (1.0 + sigma) ** 2)
             return total
 
         policies.gaussian_error(error, y, noise, floor, bias, width, weight)
