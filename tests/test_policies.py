@@ -152,7 +152,7 @@ def test_agent_explores_with_correlated_noise(correlation: float) -> None:
     agent = ActorCritic(4, Discrete(2), 0, n_hidden=8, noise_correlation=correlation, actor_rate=1e-12)
     agent.begin(observation_at(agent, 0))
     actions = [agent.step(observation_at(agent, t), float(np.cos(t)), False, False) for t in range(4000)]
-    np.testing.assert_allclose(places.probabilities_of(agent._own[0], agent._sizes), 0.5, atol=1e-3)
+    np.testing.assert_allclose(places.view(places.probabilities_of, agent._own[0], agent._sizes), 0.5, atol=1e-3)
     again = np.mean(np.diff(actions) == 0)
     # orthant probability of two normal numbers that correlate by c: 1 / 4 + arcsin(c) / (2 pi)
     assert again == pytest.approx(0.5 + math.asin(correlation) / math.pi, abs=0.04)
@@ -181,7 +181,7 @@ def test_agent_standardises_by_all_it_has_seen() -> None:
     play(agent, range(13))  # one episode; its last step terminates
     seen = np.array([observation_at(agent, t) for t in range(13)])
     mean, squares = (
-        places.statistics_of(agent._memory, agent._sizes, which) for which in (places.MEAN, places.SQUARES)
+        places.view(places.statistics_of, agent._memory, agent._sizes, which) for which in (places.MEAN, places.SQUARES)
     )
     np.testing.assert_allclose(mean, seen.mean(0), rtol=1e-12)
     np.testing.assert_allclose(squares, 13 * seen.var(0), rtol=1e-12)
