@@ -147,13 +147,14 @@ class CompiledLoop(Loop):
     def _stretch(self, most: int) -> int:
         """Go on for `most` steps, or to the end of the episode; how many steps that were."""
         agent = self._learner
-        rng, each = agent._rng, agent.actions.n_noise
+        rng, each = agent._draws.generator(), agent.actions.n_noise
         before = rng.bit_generator.state
         count = self._enter(*self._given, rng.standard_normal(most * each), self._told, *self._single)
         if count < most:  # draw again what was needed, and no more
             rng.bit_generator.state = before
             rng.standard_normal(count * each)
-        agent._refuse(int(self._told[STATUS]), self._told[REWARD])
+        if self._told[STATUS] != compiled.DONE:
+            agent._refuse(int(self._told[STATUS]), self._told[REWARD])
         if self._told[OVER]:
             agent._begun[0] = False
             agent._follow(float(agent._own[0, places.EPISODE_RETURN]))

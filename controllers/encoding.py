@@ -12,6 +12,8 @@ from controllers.normalisation import LARGE, standard
 from threefactor._jit import kernel
 from threefactor.arrays import Array
 
+PER_FIELD = math.exp(-1.0)
+
 
 @kernel
 def encode(out: Array, x: Array, mean: Array, squares: Array, count: float, limit: float, fields: int) -> None:
@@ -33,11 +35,24 @@ def encode(out: Array, x: Array, mean: Array, squares: Array, count: float, limi
             s = standard(x[i], mean[i], squares[i], count, limit)
         else:
             s = min(max(x[i], -LARGE), LARGE)  # what is finite in double precision must be so in single, too
-        out[i * (1 + fields)] = s
-        place = math.tanh(0.5 * s)
-        for k in range(fields):
-            off = 0.5 * fields * (place + 1.0) - k - 0.5
-            out[i * (1 + fields) + 1 + k] = math.exp(-0.5 * off * off)
+        first = i * (1 + fields) + 1
+        out[first - 1] = s
+        if fields > 0:
+            place = 0.5 * fields * (math.tanh(0.5 * s) + 1.0) - 0.5  # in fields from the first one's centre on
+            nearest = min(int(place + 0.5), fields - 1)
+            off = place - nearest
+            nearby, up, down = math.exp(-0.5 * off * off), math.exp(off - 0.5), math.exp(-off - 0.5)
+            bell = nearby
+            out[first + nearest] = bell
+            for k in range(nearest + 1, fields):  # each bell is the one before it times a factor that shrinks by e
+                bell *= up
+                up *= PER_FIELD
+                out[first + k] = bell
+            bell = nearby
+            for k in range(nearest - 1, -1, -1):
+                bell *= down
+                down *= PER_FIELD
+                out[first + k] = bell
 
 
 @kernel
@@ -51,9 +66,9 @@ def novelty(visits: Array, encoded: Array) -> float:
     encoded : (observation x (1 + fields),), read
         As `encode` writes it.
     """
-    n, fields = visits.shape
-    if fields == 0:
+    if visits.size == 0:
         return 0.0
+    n, fields = visits.shape
     total = 0.0
     for i in range(n):
         weighted, active = 0.0, 1e-9

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from controllers import places
 from controllers import transition as compiled
 from controllers.annealing import Annealing
+from controllers.noise import Noise
 from controllers.policies import GAUSSIAN
 from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions
@@ -92,8 +93,8 @@ class Learner(Kept):
         # what has many joints does better and better for long: near its best so far is not near its end
         self.annealing = Annealing(*((0.0, 0.0) if self.actions.several else (s.step_annealing, s.noise_annealing)))
         self._actor_rate = self.actor.learning_rate
-        self._rng = np.random.default_rng(self.seed)
         actions = self.actions
+        self._draws = Noise(self.seed, actions.n_noise)
         sizes = (
             self.n_observation, actions.n_action, actions.n_readout, actions.n_noise, actions.kind, s.n_fields,
             s.warm_ticks, self.n_copies, *actions.starts,
@@ -109,11 +110,11 @@ class Learner(Kept):
         self._rest = self.actor.fast.copy()
         self._acting, self._acting_ticks = self._rest.copy(), 0
         self._compile()
-        self._chosen = [places.action_of(own, self._sizes) for own in self._own]
-        self._noise = [places.noise_of(own, self._sizes, 1) for own in self._own]
+        self._chosen = [places.view(places.action_of, own, self._sizes) for own in self._own]
+        self._noise = [places.view(places.noise_of, own, self._sizes, 1) for own in self._own]
         for copy, own in enumerate(self._own):
-            actions.draw(self._rng, places.noise_of(own, self._sizes, 0))
-            self._draw(copy)
+            places.view(places.noise_of, own, self._sizes, 0)[:] = self._draws.next()
+            self._noise[copy][...] = self._draws.next()
 
     def _fill_memory(self) -> None:
         """Write what compiled code needs of the settings."""
@@ -135,7 +136,9 @@ class Learner(Kept):
     def _bound(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
         """Have observations outside these bounds refused."""
         for which, bound in ((places.LOW, low), (places.HIGH, high)):
-            places.statistics_of(self._memory, self._sizes, which)[:] = np.clip(np.ravel(bound), -LARGEST, LARGEST)
+            places.view(places.statistics_of, self._memory, self._sizes, which)[:] = np.clip(
+                np.ravel(bound), -LARGEST, LARGEST
+            )
 
     def _compile(self) -> None:
         """Have all kernels compiled, so that none is inside a live loop, and keep what each copy's calls hand over."""
@@ -218,7 +221,7 @@ class Learner(Kept):
             network.put({key: arrays[f"{name}.{key}"] for key in ("state", "table") if f"{name}.{key}" in arrays})
         for name, array in self._kept().items():
             restore(array, arrays, name)
-        self._rng.bit_generator.state = about["random"]
+        self._draws.state = about["random"]
         self._begun[:] = about["begun"]
         self._last, self._acting_ticks = int(about["last"]), int(about["acting_ticks"])
 
@@ -239,7 +242,7 @@ class Learner(Kept):
             "n_observation": self.n_observation, "action_space": self.actions.about(), "seed": self.seed,
             "n_copies": self.n_copies, "begun": self._begun.tolist(), "last": self._last,
             "acting_ticks": self._acting_ticks, "settings": msgspec.to_builtins(self.settings),
-            "random": self._rng.bit_generator.state,
+            "random": self._draws.state,
         }  # fmt: skip
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -249,16 +252,17 @@ class Learner(Kept):
         self._look(observation)
         self._drive(copy, compiled.BEGIN)
         self._begun[copy] = True
-        self._draw(copy)
+        self._noise[copy][...] = self._draws.next()
 
     def _step(self, copy: int, observation: npt.ArrayLike, reward: float, terminated: bool, truncated: bool) -> None:
         """Have a copy learn from a transition, and choose its next action."""
         self._look(observation)
         self._drive(copy, compiled.STEP, reward, terminated, truncated)
+        # random numbers are drawn ahead for the next action, so that a call that is refused draws none
+        self._noise[copy][...] = self._draws.next()
         if terminated or truncated:
             self._begun[copy] = False
             self._follow(float(self._own[copy, places.EPISODE_RETURN]))
-        self._draw(copy)
 
     def _follow(self, episode_return: float) -> None:
         """Let slope, step and exploration follow the return of an episode."""
@@ -268,15 +272,14 @@ class Learner(Kept):
         self.actor.learning_rate = self._actor_rate * self.annealing.step_share
         self._memory[places.WIDTH] = self.annealing.width_share
 
-    def _draw(self, copy: int) -> None:
-        """Draw the random numbers of the next action ahead, so that a call that is refused draws none."""
-        self.actions.draw(self._rng, self._noise[copy])
-
     def _action(self, copy: int) -> Any:
         return self.actions.decode(self._chosen[copy])
 
     def _look(self, observation: npt.ArrayLike) -> None:
         x = observation if isinstance(observation, np.ndarray) else np.asarray(observation)
+        if x.ndim == 1 and x.size == self.n_observation:
+            self._given[...] = x
+            return
         if x.size != self.n_observation:
             raise ValueError(
                 f"observation has shape {x.shape}, this agent takes {self.n_observation} numbers; use for_env."
@@ -290,17 +293,19 @@ class Learner(Kept):
             for network in (self.actor, self.critic):
                 at.hand_over(network.tables[copy], network.tables[self._last])
             self._last = copy
-        self._refuse(self._enter(*self._held[copy], command, reward, terminated, truncated), reward)
+        status = self._enter(*self._held[copy], command, reward, terminated, truncated)
+        if status:
+            self._refuse(status, reward)
 
     def _refuse(self, status: int, reward: float) -> None:
-        """Say what was wrong with what the compiled code was given, if anything was."""
-        if status == compiled.DONE:
-            return
+        """Say what was wrong with what the compiled code was given."""
         if status == compiled.BAD_REWARD:
             raise ValueError(f"reward is {reward}; it must be finite. Nothing was learnt from it.")
         if status == compiled.BAD_OBSERVATION:
             raise ValueError(f"observation {self._given} holds a value that is not finite; nothing was learnt.")
-        low, high = (places.statistics_of(self._memory, self._sizes, which) for which in (places.LOW, places.HIGH))
+        low, high = (
+            places.view(places.statistics_of, self._memory, self._sizes, which) for which in (places.LOW, places.HIGH)
+        )
         entry = int(np.argmax(np.maximum(low - self._given, self._given - high)))
         raise ValueError(
             f"entry {entry} of the observation is {self._given[entry]}, outside its space, which spans "

@@ -6,7 +6,10 @@ holds what their places follow from.
 
 from __future__ import annotations
 
-from threefactor._jit import kernel
+from collections.abc import Callable
+from typing import Any
+
+from threefactor._jit import grid, kernel, window
 from threefactor.arrays import Array, Ints
 
 # Places in `memory`, which all copies share: numbers, then vectors
@@ -26,7 +29,7 @@ N_OBSERVATION, N_ACTION, N_READOUT, N_NOISE, KIND, N_FIELDS, WARM_TICKS, N_COPIE
 def statistics_of(memory: Array, sizes: Ints, which: int) -> Array:
     """View of a vector as long as an observation: MEAN, SQUARES, LOW or HIGH."""
     n = sizes[N_OBSERVATION]
-    return memory[N_NUMBERS + which * n : N_NUMBERS + (which + 1) * n]
+    return window(memory, N_NUMBERS + which * n, N_NUMBERS + (which + 1) * n)
 
 
 @kernel
@@ -34,34 +37,39 @@ def visits_of(memory: Array, sizes: Ints) -> Array:
     """View of how often each receptive field was visited, (observation, fields)."""
     start = N_NUMBERS + N_STATISTICS * sizes[N_OBSERVATION]
     stop = start + sizes[N_OBSERVATION] * sizes[N_FIELDS]
-    return memory[start:stop].reshape(sizes[N_OBSERVATION], sizes[N_FIELDS])
+    return grid(memory, start, stop, max(sizes[N_FIELDS], 1))
 
 
 @kernel
 def observation_of(own: Array, sizes: Ints) -> Array:
     """View of the present observation."""
-    return own[N_OWN : N_OWN + sizes[N_OBSERVATION]]
+    return window(own, N_OWN, N_OWN + sizes[N_OBSERVATION])
 
 
 @kernel
 def action_of(own: Array, sizes: Ints) -> Array:
     """View of the action."""
     start = N_OWN + sizes[N_OBSERVATION]
-    return own[start : start + sizes[N_ACTION]]
+    return window(own, start, start + sizes[N_ACTION])
 
 
 @kernel
 def probabilities_of(own: Array, sizes: Ints) -> Array:
     """View of the probabilities of a categorical policy, those of one action behind those of the other."""
     start = N_OWN + sizes[N_OBSERVATION] + sizes[N_ACTION]
-    return own[start : start + sizes[N_READOUT]]
+    return window(own, start, start + sizes[N_READOUT])
 
 
 @kernel
 def noise_of(own: Array, sizes: Ints, which: int) -> Array:
     """View of the exploration noise (0), or of the random numbers that this step draws it from (1)."""
     start = N_OWN + sizes[N_OBSERVATION] + sizes[N_ACTION] + sizes[N_READOUT] + which * sizes[N_NOISE]
-    return own[start : start + sizes[N_NOISE]]
+    return window(own, start, start + sizes[N_NOISE])
+
+
+def view(place: Callable[..., Array], *given: Any) -> Array:
+    """What one of the kernels above says, for callers that are not kernels: the view keeps its array alive."""
+    return getattr(place, "py_func", place)(*given)
 
 
 def memory_size(sizes: Ints) -> int:

@@ -64,9 +64,10 @@ class Actions:
     starts: list[int]
 
     def __init__(self, space: gym.Space[Any]) -> None:
-        self.space = space
+        self.space, self._single = space, False
         if isinstance(space, gym.spaces.Discrete):
             self.kind, self.n_action, self._start = CATEGORICAL, 1, int(space.start)
+            self._single = True
             self.starts = [0, int(space.n)]
             self.n_readout, self.n_noise = self.starts[-1], 1
         elif isinstance(space, gym.spaces.MultiDiscrete):
@@ -96,7 +97,7 @@ class Actions:
 
     def decode(self, action: Array) -> Any:
         """Action of the environment's space."""
-        if isinstance(self.space, gym.spaces.Discrete):
+        if self._single:
             return int(action[0]) + self._start
         if isinstance(self.space, gym.spaces.MultiDiscrete):
             return self.space.start + action.astype(self.space.dtype).reshape(self.space.shape)

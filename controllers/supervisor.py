@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from controllers.frozen import require
+from controllers.noise import Noise
 
 N_EVENTS = 1000  # the last ones that are kept
 
@@ -176,7 +177,7 @@ def snapshot(agent: Any) -> Any:
 
 def restore(agent: Any, saved: Any) -> None:
     """Put an agent back to a snapshot, but for its random numbers, which go on."""
-    before = {name: value for name, value in vars(agent).items() if isinstance(value, np.random.Generator)}
+    before = {name: value for name, value in vars(agent).items() if isinstance(value, np.random.Generator | Noise)}
     state = copy.deepcopy(saved)
     if hasattr(agent, "__setstate__"):
         agent.__setstate__(state)

@@ -62,7 +62,7 @@ class Matrix:
 
     def root(self, s: NetworkSettings) -> Floats:
         """Root of the gradient's mean square over all tags so far."""
-        return np.sqrt(self.s / (1.0 - s.beta_2**self.updates)) + s.epsilon
+        return np.sqrt(self.s / (1.0 - s.beta_2**self.updates) + s.epsilon**2)
 
     def measure(self, s: NetworkSettings) -> tuple[float, float]:
         """Advance the mean square, and give the norms of gradient and tag in units of its root."""

@@ -56,7 +56,10 @@ def test_truncation_bootstraps_and_termination_does_not(variant: str) -> None:
     play(agent, range(300))
     agent.begin(observation_at(agent, 0))
     baseline, s = agent._memory[places.BASELINE], agent.settings
-    value, visits = baseline + float(agent.critic.y[0]), places.visits_of(agent._memory, agent._sizes).copy()
+    value, visits = (
+        baseline + float(agent.critic.y[0]),
+        places.view(places.visits_of, agent._memory, agent._sizes).copy(),
+    )
     twins = terminated, truncated, going_on = [pickle.loads(pickle.dumps(agent)) for _ in range(3)]
     for twin, end in zip(twins, ((True, False), (False, True), (False, False)), strict=True):
         twin.step(observation_at(agent, 2), 0.0, *end)
@@ -234,7 +237,7 @@ TWINS: dict[str, dict[str, Any]] = {
 def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, Any]) -> None:
     """Actions, TD errors, tags and weights are those of plain NumPy, over four episodes, at 1e-9; so is acting."""
     agent = ActorCritic(4, space, 6, **{**SMALL, **ALL_PARTS, **settings})
-    twin = Twin(agent, places.noise_of(agent._own[0], agent._sizes, 0))
+    twin = Twin(agent, places.view(places.noise_of, agent._own[0], agent._sizes, 0))
     if agent.settings.optimiser == "intentional":  # a past of small errors, so that the larger ones are clipped
         for _ in range(300):
             twin.errors.given.append(0.12)

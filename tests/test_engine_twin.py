@@ -161,7 +161,7 @@ class Sight:
                 self.same(f"tag {name}", network.tags[name], matrix.tag)
             if name in network.regularisation:
                 self.same(f"regularisation {name}", network.regularisation[name], matrix.reg)
-            if name in moments_1:
+            if name in moments_1:  # Adam's
                 self.same(f"first moment {name}", moments_1[name], matrix.m)
             if name in moments_2:
                 self.same(f"second moment {name}", moments_2[name], matrix.s)

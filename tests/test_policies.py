@@ -51,7 +51,7 @@ def test_categorical_error_is_a_finite_difference(weight: float) -> None:
 def test_gaussian_error_is_a_finite_difference(bias: float, weight: float, width: float) -> None:
     """The error is minus the gradient of log P(clipped action) plus the weighted bonus, numerically, at 1e-6."""
     rng, floor, outside = np.random.default_rng(0), 1e-3, 0
-    for y in rng.normal(scale=2.0, size=(20, 6)):
+    for y in rng.normal(size=(20, 6)) * ([2.0] * 3 + [1.0] * 3):
         noise, action, error = rng.normal(size=3), np.zeros(3), np.zeros(6)
         policies.draw_gaussian(action, y, noise, floor, bias, width)
         np.testing.assert_allclose(action, (floor + np.exp(bias + y[3:])) * (y[:3] + width * noise), rtol=1e-12)
@@ -154,7 +154,7 @@ def test_agent_explores_with_correlated_noise(correlation: float) -> None:
     agent = ActorCritic(4, Discrete(2), 0, n_hidden=8, noise_correlation=correlation, actor_rate=1e-12)
     agent.begin(observation_at(agent, 0))
     actions = [agent.step(observation_at(agent, t), float(np.cos(t)), False, False) for t in range(4000)]
-    np.testing.assert_allclose(places.probabilities_of(agent._own[0], agent._sizes), 0.5, atol=1e-3)
+    np.testing.assert_allclose(places.view(places.probabilities_of, agent._own[0], agent._sizes), 0.5, atol=1e-3)
     again = np.mean(np.diff(actions) == 0)
     # orthant probability of two normal numbers that correlate by c: 1 / 4 + arcsin(c) / (2 pi)
     assert again == pytest.approx(0.5 + math.asin(correlation) / math.pi, abs=0.04)
@@ -183,7 +183,7 @@ def test_agent_standardises_by_all_it_has_seen() -> None:
     play(agent, range(13))  # one episode; its last step terminates
     seen = np.array([observation_at(agent, t) for t in range(13)])
     mean, squares = (
-        places.statistics_of(agent._memory, agent._sizes, which) for which in (places.MEAN, places.SQUARES)
+        places.view(places.statistics_of, agent._memory, agent._sizes, which) for which in (places.MEAN, places.SQUARES)
     )
     np.testing.assert_allclose(mean, seen.mean(0), rtol=1e-12)
     np.testing.assert_allclose(squares, 13 * seen.var(0), rtol=1e-12)

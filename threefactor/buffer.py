@@ -100,7 +100,7 @@ class Buffer:
     def moments(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """Views of Adam's first and second moments, like `weights`.
 
-        The intentional step has mean squares in the second, and in the first what they multiply a step with.
+        The intentional step has mean squares, in the second, and no others.
         """
         return self._matrices(at.M), self._matrices(at.S)
 

@@ -29,6 +29,7 @@ A row may wait for `HORIZON` ticks at most. The looks at the silent rows are spr
 
 from __future__ import annotations
 
+from threefactor._arithmetic import take_wide_vectors
 from threefactor._jit import disjoint, kernel
 from threefactor._lanes import LANES, lowest_bit, nonzero_bits
 from threefactor.arrays import Array
@@ -63,6 +64,7 @@ def carry_on(
     kappa_powers, alpha_powers : (HORIZON + 1,), read
         Decays of the filtered trace and of the filtered presynaptic activity to the power of 0, 1, ...
     """
+    take_wide_vectors()
     kinds = composites.shape[0] // HORIZON
     for row in range(kinds * slot, kinds * (slot + 1)):
         for j in range(psi.size):
@@ -204,6 +206,7 @@ def bring_up(
     slot : int
         Place in the ring of the tick to come.
     """
+    take_wide_vectors()
     kinds, more = composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
     n = x.shape[1]
     lif = n - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
@@ -248,6 +251,7 @@ def bring_up(
 @disjoint
 def gather_listed(current: Array, w: Array, pre: Array, due: Array) -> None:
     """current_j += sum_i w_ij pre_i over the rows of `due`."""
+    take_wide_vectors()
     count = int(due[w.shape[0]])
     for k in range(0, count - 3, 4):  # four rows at once: the sums are written a quarter as often
         i, g, h, m = int(due[k]), int(due[k + 1]), int(due[k + 2]), int(due[k + 3])

@@ -169,7 +169,7 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
     """For each region the (block, field, size) that a network of these settings needs."""
     bias, out = int(s.bias), s.n_out
     intentional, tags = s.optimiser == "intentional", not s.freeze_hidden
-    moments, room = s.optimiser == "adam" or intentional, 3 if intentional else 2
+    adam, room = s.optimiser == "adam", 3 if intentional else 2
     regularised = bool(s.rate_strength or s.spike_l1 or s.voltage_l2)
     per_sequence = math.isinf(s.rate_tau) and bool(s.rate_strength or s.spike_l1)
     averaged = per_sequence or (s.rate_strength > 0.0 and s.rate_trace_tau > 0.0)
@@ -198,8 +198,8 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
                 traces += [(block, RATE_TRACE + rec, square)] if averaged else []
                 tag += [] if sparse and not td else [(block, TAG + rec, square)]
                 tag += [(block, REG + rec, square)] if regularised else []
-                lasting += [(block, M + rec, square)] if moments else []
-                lasting += [(block, S + rec, square)] if moments else []
+                lasting += [(block, M + rec, square)] if adam else []
+                lasting += [(block, S + rec, square)] if adam or intentional else []
             lasting += [(block, MASK + rec, square)] if masked else []
             lasting += [(block, TARGETS + rec, square)] if sparse else []
         lasting += [(block, FILTER, 3), (block, RHO, n)]
@@ -212,16 +212,16 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
             lasting.append((block, B, out * n))
             if s.feedback == "adaptive":
                 tag.append((block, B_TAG, out * n))
-                lasting += [(block, B_M, out * n)] if moments else []
-                lasting += [(block, B_S, out * n)] if moments else []
+                lasting += [(block, B_M, out * n)] if adam else []
+                lasting += [(block, B_S, out * n)] if adam or intentional else []
         n_pre = n + bias
     block, square = len(s.n_hidden), out * n_pre
     fast += [(block, f, out) for f in (V, Y, ERROR)] + [(block, G, n_pre)]
     fast += [(block, E, room * n_pre)] if intentional else []
     tag.append((block, TAG, square))
     lasting.append((block, W, square))
-    lasting += [(block, M, square)] if moments else []
-    lasting += [(block, S, square)] if moments else []
+    lasting += [(block, M, square)] if adam else []
+    lasting += [(block, S, square)] if adam or intentional else []
     lasting += [(block, MASK, square)] if masked else []
     return {"fast": fast, "traces": traces, "tags": tag, "lasting": lasting}
 

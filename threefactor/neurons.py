@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from threefactor._arithmetic import take_wide_vectors
 from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array
+from threefactor.sums import added, added_squares
 from threefactor.surrogates import shape
 
 
@@ -18,6 +20,7 @@ def gather(current: Array, w: Array, pre: Array) -> None:
 
     Reads `w` (pre, post) and `pre` (at least as many as the rows of `w`); adds to `current` (post).
     """
+    take_wide_vectors()
     for i in range(w.shape[0]):
         if pre[i] != 0:
             amount = pre[i]
@@ -31,15 +34,11 @@ def normalise(current: Array, tiny: float) -> float:
 
     The plain layer normalisation without learnt parts (Ba et al. 2016, arXiv:1607.06450), on the input current.
     """
-    one = current.dtype.type(1)
-    total, squares = one - one, one - one
-    for j in range(current.size):
-        total += current[j]
-    mean = total / current.dtype.type(current.size)
+    one, size = current.dtype.type(1), current.dtype.type(current.size)
+    mean = added(current) / size
     for j in range(current.size):
         current[j] -= mean
-        squares += current[j] * current[j]
-    factor = one / np.sqrt(squares / current.dtype.type(current.size) + current.dtype.type(tiny))
+    factor = one / np.sqrt(added_squares(current) / size + current.dtype.type(tiny))
     for j in range(current.size):
         current[j] *= factor
     return factor  # type: ignore[no-any-return]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from threefactor._arithmetic import fused, inverse_root, take_wide_vectors
 from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array
+from threefactor.sums import added
 
 SGD, ADAM, OBGD, INTENTIONAL = 0, 1, 2, 3
 
@@ -23,15 +25,14 @@ def descend(
 
     SGD and the bounded step: w <- w - step g. Adam (Kingma & Ba 2015, arXiv:1412.6980, in the form that has epsilon
     outside the bias correction): m <- beta_1 m + (1 - beta_1) g; s <- beta_2 s + (1 - beta_2) g^2;
-    w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction. Intentional (`measure_outputs`):
-    w <- w - step m g, with m as the last tag left it.
+    w <- w - step m / (sqrt(s) + epsilon), `step` holding the bias correction.
 
     Parameters
     ----------
     w : (rows, columns), written
         Weights; then bounded to [low, high]. `shrink` is the share lost to decay.
     m, s : as `w` for Adam, else without rows; read and written
-        Moments. The intentional step has in m what its mean squares multiply a step with, and only reads it.
+        Moments.
     tags, reg : (rows, columns), read; `reg` may have no rows
         What was gathered.
     g : (columns,), written
@@ -54,14 +55,34 @@ def descend(
                 m[i, j] = beta_1 * m[i, j] + rest_1 * g[j]
                 s[i, j] = beta_2 * s[i, j] + rest_2 * g[j] * g[j]
                 g[j] = m[i, j] / (np.sqrt(s[i, j]) + epsilon)
-        elif optimiser == INTENTIONAL:
-            for j in range(g.size):
-                g[j] *= m[i, j]
         for j in range(g.size):
             w[i, j] -= step * g[j] + shrink * w[i, j]
         if low > -np.inf or high < np.inf:
             for j in range(g.size):
                 w[i, j] = min(max(w[i, j], low), high)
+
+
+@disjoint
+def descend_as_intended(
+    w: Array, s: Array, tags: Array, factor: float, step: float, lift: float, floor: float, shrink: float, clip: float,
+    low: float, high: float,
+) -> None:  # fmt: skip
+    """As `descend`, for the intentional step: w <- w - step m g, g = factor x tag, m = 1 / sqrt(lift s + floor).
+
+    All matrices are laid flat. Reads the mean squares `s` as the last tag left them (`measure_outputs`).
+    """
+    take_wide_vectors()
+    amount = step * factor
+    if clip < np.inf:
+        for k in range(w.size):
+            g = min(max(factor * tags[k], -clip), clip)
+            w[k] -= fused(step * g, inverse_root(fused(lift, s[k], floor)), shrink * w[k])
+    else:
+        for k in range(w.size):
+            w[k] -= fused(amount * tags[k], inverse_root(fused(lift, s[k], floor)), shrink * w[k])
+    if low > -np.inf or high < np.inf:
+        for k in range(w.size):
+            w[k] = min(max(w[k], low), high)
 
 
 @kernel
@@ -94,22 +115,28 @@ def intentional_step(learning_rate: float, mean_norm: float, tag_norm: float) ->
     return learning_rate / norm  # type: ignore[no-any-return]
 
 
+@kernel
+def floor_of(epsilon: float) -> float:
+    """What is added to the mean squares of an intentional step: epsilon^2, but no less than single precision holds."""
+    return max(epsilon * epsilon, 1e-36)
+
+
 @disjoint
 def measure_outputs(
-    norms: Array, s: Array, m: Array, room: Array, tags: Array, rows: Array, columns: Array, mask: Array,
-    beta_2: float, lift: float, epsilon: float,
+    norms: Array, s: Array, room: Array, tags: Array, rows: Array, columns: Array, mask: Array,
+    beta_2: float, lift: float, floor: float,
 ) -> None:  # fmt: skip
     """Advance the mean squares of what the error reaches without a trace, and add to the norms of gradient and tags.
 
     The gradient is g_ij = rows_i columns_j where there is a synapse, else 0. Then::
 
-        s <- beta_2 s + (1 - beta_2) g^2 ;  m = 1 / (sqrt(lift s) + epsilon) ;  norms += (sum m g^2, sum m tag^2)
+        s <- beta_2 s + (1 - beta_2) g^2 ;  m = 1 / sqrt(lift s + floor) ;  norms += (sum m g^2, sum m tag^2)
 
     Parameters
     ----------
     norms : (2,), written
-    s, m, tags : (rows, columns); `s` and `m` are written
-        Mean squares, of which `lift` takes off the bias; what they multiply a step with; and tags.
+    s, tags : (rows, columns); `s` is written
+        Mean squares, of which `lift` takes off the bias, and tags.
     room : (3, columns), written
         Room for g and the sums of each column: the compiler may not reorder a single sum, and so not vectorise.
     rows, columns : (rows,), (columns,), read
@@ -117,8 +144,8 @@ def measure_outputs(
     mask : as `s` or without rows, read
         Connectivity.
     """
-    one = norms.dtype.type(1)
-    rest, n = one - beta_2, room.shape[1]
+    take_wide_vectors()
+    rest, n = norms.dtype.type(1) - beta_2, room.shape[1]
     for j in range(n):
         room[1, j] = 0
         room[2, j] = 0
@@ -130,14 +157,13 @@ def measure_outputs(
                 room[0, j] *= mask[i, j]
         for j in range(n):
             square, tag = room[0, j] * room[0, j], tags[i, j]
-            mean = beta_2 * s[i, j] + rest * square
-            share = one / (np.sqrt(lift * mean) + epsilon)
-            s[i, j], m[i, j] = mean, share
-            room[1, j] += square * share
-            room[2, j] += tag * tag * share
-    for j in range(n):
-        norms[0] += room[1, j]
-        norms[1] += room[2, j]
+            mean = fused(beta_2, s[i, j], rest * square)
+            share = inverse_root(fused(lift, mean, floor))
+            s[i, j] = mean
+            room[1, j] = fused(square, share, room[1, j])
+            room[2, j] = fused(tag * tag, share, room[2, j])
+    norms[0] += added(room[1])
+    norms[1] += added(room[2])
 
 
 @kernel

@@ -21,8 +21,9 @@ from threefactor.deferred_tags import carry_tags_on
 from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, open_row, start_rows
 from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.learning_signals import broadcast, from_above, from_above_sparse
-from threefactor.optimisers import INTENTIONAL
+from threefactor.optimisers import INTENTIONAL, floor_of
 from threefactor.regularisers import gather_sequence, sequence_signal
+from threefactor.sums import added
 from threefactor.traces import keep_connected, tag_outputs, tag_traces
 from threefactor.updates import begin_measure, end_measure, measure_direct, update
 
@@ -112,13 +113,12 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float, mea
         vector(state, table, block, at.SCALE)[0], decay, trace_filter[0], trace_filter[1], state[at.ALPHA],
         state[at.V_RESET], state[at.BETA], vector(state, table, block, at.RHO),
         state[at.RATE_TRACE_DECAY], state[at.RATE_TRACE_GAIN], state[at.VOLTAGE_L2], rec == 1,
-        measuring, matrix(state, table, block, at.S + rec, n), matrix(state, table, block, at.M + rec, n),
-        norms, tag_norms, state[at.BETA_2], state[at.LIFT], state[at.EPSILON],
+        measuring, matrix(state, table, block, at.S + rec, n), norms, tag_norms, state[at.BETA_2], state[at.LIFT],
+        state.dtype.type(floor_of(state[at.EPSILON])),
     )  # fmt: skip
     if measuring:
-        for j in range(n):
-            state[at.NORMS] += norms[j]
-            state[at.NORMS + 1] += tag_norms[j]
+        state[at.NORMS] += added(norms)
+        state[at.NORMS + 1] += added(tag_norms)
     else:
         keep_connected(tags, mask, rec == 1)
     keep_connected(reg, mask, rec == 1)

@@ -6,8 +6,7 @@ row stand in one function on purpose: a call for each row would cost as much as 
 
 from __future__ import annotations
 
-import numpy as np
-
+from threefactor._arithmetic import fused, inverse_root, take_wide_vectors
 from threefactor._jit import disjoint, kernel, window
 from threefactor.arrays import Array
 
@@ -18,7 +17,7 @@ def tag_traces(
     psi: Array, signal: Array, regular: Array, v: Array, zbar: Array, pre: Array, mask: Array,
     scale: float, decay: float, kappa: float, gain: float, alpha: float, reset: float, beta: float, rho: Array,
     averaged_decay: float, averaged_gain: float, voltage: float, recurrent: bool,
-    measuring: bool, s: Array, m: Array, norms: Array, tag_norms: Array, beta_2: float, lift: float, epsilon: float,
+    measuring: bool, s: Array, norms: Array, tag_norms: Array, beta_2: float, lift: float, floor: float,
 ) -> None:  # fmt: skip
     """Advance the traces of one matrix by a tick and add trace x learning signal to its tags.
 
@@ -31,7 +30,7 @@ def tag_traces(
 
     and `measuring`, for the intentional step, as `optimisers.measure_outputs` does::
 
-        s <- beta_2 s + (1 - beta_2) (L ebar)^2 ;  m = 1 / (sqrt(lift s) + epsilon)
+        s <- beta_2 s + (1 - beta_2) (L ebar)^2 ;  m = 1 / sqrt(lift s + floor)
 
     With the gradient carried through the reset, zbar gives way to ``eps_v <- alpha eps_v - reset e_prev + scale pre``,
     one entry a synapse.
@@ -55,8 +54,8 @@ def tag_traces(
         Presynaptic activity, filtered and scaled, and as it is; `scale` is what the membrane multiplies it with.
     mask : (pre, post) or without rows, read if `measuring`
         1 where there is a synapse; a `recurrent` matrix has no autapses either.
-    s, m : (pre, post), read and written if `measuring`
-        Mean squares, and what they multiply a step with.
+    s : (pre, post), read and written if `measuring`
+        Mean squares.
     norms, tag_norms : (post,), written if `measuring`
         Sums over the rows of m (L ebar)^2 and of m tag^2.
     """
@@ -68,9 +67,16 @@ def tag_traces(
         costing = costing or (reg.shape[0] > 0 and regular[j] != 0)
     # of adaptive neurons alone: the compiler takes an index of two terms for one that may be negative
     shape, own, kept = window(psi, first, psi.size), window(e, first, psi.size), window(rho, first, psi.size)
+    take_wide_vectors()
     masked, one = mask.shape[0] > 0, psi.dtype.type(1)
+    # where a row's traces are one number times psi, they need no room of their own
+    plain = eps_v.shape[0] == 0 and first == psi.size and reg.shape[0] == 0
+    source = psi if plain else e
     for i in range(ebar.shape[0]):
-        if eps_v.shape[0] > 0:
+        amount = gain
+        if plain:
+            amount = gain * zbar[i]
+        elif eps_v.shape[0] > 0:
             for j in range(psi.size):
                 eps_v[i, j] += scale * pre[i]
                 e[j] = psi[j] * eps_v[i, j]
@@ -97,24 +103,24 @@ def tag_traces(
             if recurrent:
                 signal[i] = 0
             for j in range(psi.size):
-                trace = kappa * ebar[i, j] + gain * e[j]
+                trace = fused(kappa, ebar[i, j], amount * source[j])
                 step = signal[j] * mask[i, j] * trace if masked else signal[j] * trace
-                square, tag = step * step, decay * tags[i, j] + step
-                mean = beta_2 * s[i, j] + (one - beta_2) * square
-                share = one / (np.sqrt(lift * mean) + epsilon)
-                ebar[i, j], tags[i, j], s[i, j], m[i, j] = trace, tag, mean, share
-                norms[j] += square * share
-                tag_norms[j] += tag * tag * share
+                square, tag = step * step, fused(decay, tags[i, j], step)
+                mean = fused(beta_2, s[i, j], (one - beta_2) * square)
+                share = inverse_root(fused(lift, mean, floor))
+                ebar[i, j], tags[i, j], s[i, j] = trace, tag, mean
+                norms[j] = fused(square, share, norms[j])
+                tag_norms[j] = fused(tag * tag, share, tag_norms[j])
             if recurrent:
                 signal[i] = itself
         elif tagging:
             for j in range(psi.size):
-                trace = kappa * ebar[i, j] + gain * e[j]
+                trace = fused(kappa, ebar[i, j], amount * source[j])
                 ebar[i, j] = trace
-                tags[i, j] = decay * tags[i, j] + signal[j] * trace
+                tags[i, j] = fused(decay, tags[i, j], signal[j] * trace)
         else:
             for j in range(psi.size):
-                ebar[i, j] = kappa * ebar[i, j] + gain * e[j]
+                ebar[i, j] = fused(kappa, ebar[i, j], amount * source[j])
         if averaged.shape[0] > 0:
             for j in range(psi.size):
                 e[j] = averaged_decay * averaged[i, j] + averaged_gain * e[j]

@@ -18,6 +18,8 @@ from threefactor.optimisers import (
     adam_step,
     add_norms,
     descend,
+    descend_as_intended,
+    floor_of,
     intentional_step,
     measure_outputs,
     overshooting_bound,
@@ -40,11 +42,12 @@ def measure_direct(state: Array, table: Ints, block: int, kind: int) -> None:
     n = vector(state, table, block, at.G).size
     measure_outputs(
         state[at.NORMS : at.NORMS + 2], matrix(state, table, block, at.S + kind, n),
-        matrix(state, table, block, at.M + kind, n), matrix(state, table, block, at.E, n),
+        matrix(state, table, block, at.E, n),
         matrix(state, table, block, at.TAG + kind, n), vector(state, table, last, at.ERROR),
         vector(state, table, block, at.ZBAR if block == last else at.ZBAR_OUT),
         # feedback has no mask: this field of the readout's is empty
-        matrix(state, table, last, at.MASK + kind // 2, n), state[at.BETA_2], state[at.LIFT], state[at.EPSILON],
+        matrix(state, table, last, at.MASK + kind // 2, n), state[at.BETA_2], state[at.LIFT],
+        state.dtype.type(floor_of(state[at.EPSILON])),
     )  # fmt: skip
 
 
@@ -78,8 +81,16 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
         table[counter] += 1
         state[at.STEP_SIZE] = adam_step(state[at.LEARNING_RATE], state[at.BETA_1], state[at.BETA_2], table[counter])
         step = state[at.STEP_SIZE]
-    reg = matrix(state, table, block, at.REG + kind, n)
     decay = state[at.FEEDBACK_DECAY] if kind == 2 else state[at.WEIGHT_DECAY]
+    if optimiser == INTENTIONAL:
+        descend_as_intended(
+            vector(state, table, block, at.W + kind), vector(state, table, block, at.S + kind),
+            vector(state, table, block, at.TAG + kind), scale * third, step, state[at.LIFT],
+            state.dtype.type(floor_of(state[at.EPSILON])), state[at.LEARNING_RATE] * decay, state[at.CLIP_VALUE],
+            state[at.WEIGHT_MIN], state[at.WEIGHT_MAX],
+        )  # fmt: skip
+        return
+    reg = matrix(state, table, block, at.REG + kind, n)
     descend(
         matrix(state, table, block, at.W + kind, n), matrix(state, table, block, at.M + kind, n),
         matrix(state, table, block, at.S + kind, n), tags, reg, g, optimiser, third, scale, step, state[at.BETA_1],
