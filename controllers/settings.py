@@ -41,7 +41,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         What exploration noise keeps from one action to the next; each single action is drawn from the policy.
     deviation_bias : float
         Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range; exp of
-        this - 3 if an action has several entries, which push to and fro against each other.
+        this - 3 if an action has several entries, which push to and fro against each other. The policy's means are in
+        units of the deviation, see `controllers.policies.draw_gaussian`.
     step_annealing, noise_annealing : float
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns, where
         that is below 1; 0: they do not. Nor do they if an action has several entries. See `controllers.annealing`.
