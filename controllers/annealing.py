@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 RATE, FIRST = 0.1, 20  # of the running mean of the returns; episodes before anything shrinks
-LEAST_STEP, LEAST_WIDTH = 0.05, 0.1
+LEAST_STEP, LEAST_WIDTH = 0.005, 0.1
 EPISODES, MEAN, LOWEST, BEST = range(4)  # places in `state`
 
 
@@ -52,7 +52,7 @@ class Annealing:
 
     @property
     def step_share(self) -> float:
-        """Share of the actor's learning rate, from 0.05 to 1."""
+        """Share of the actor's learning rate, from 0.005 to 1."""
         return float(np.clip(self.step * (1.0 - self.progress), LEAST_STEP, 1.0)) if self.step else 1.0
 
     @property

@@ -46,6 +46,10 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     step_annealing, noise_annealing : float
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns, where
         that is below 1; 0: they do not. Nor do they if an action has several entries. See `controllers.annealing`.
+    warm_up_steps : float
+        The actor's step grows in proportion to the steps done, up to this number of them, or in four episodes if those
+        take less; 0: it is whole from the first on. What a critic that has seen nothing yet makes of the first rewards
+        else decides the policy: where force costs and nothing was found yet, to rest for good.
     membrane_decay, readout_decay : float or None
         What membrane and readout keep from one environment step to the next; time is counted in such steps. None: .5
         and .4, or .2 and .2 for a box of several entries, which move a body together and are to lag less.
@@ -90,6 +94,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     deviation_bias: float = 2.0
     step_annealing: NonNegative = 5.0
     noise_annealing: NonNegative = 2.5
+    warm_up_steps: NonNegative = 3000.0
     membrane_decay: Fraction | None = None
     readout_decay: Fraction | None = None
     warm_ticks: Annotated[int, Meta(ge=1)] = 8

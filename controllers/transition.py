@@ -37,6 +37,7 @@ NEWEST_SHARE, CLIP_ERRORS = 2e-4, 20.0  # usual size of the TD error: its averag
 LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
 BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
 DONE, BAD_OBSERVATION, OUTSIDE, BAD_REWARD = 0, 1, 2, 3  # answers; unless DONE nothing was changed
+WARM_UP_EPISODES = 4.0  # as good as all the steps of the actor's warm-up
 BEYOND = 1e-5  # share of an entry by which it may lie over a bound that was rounded
 
 
@@ -154,6 +155,15 @@ def td_error(
 
 
 @kernel
+def warmth(memory: Array) -> float:
+    """Share of its step that the actor takes, the larger of steps / WARM_UP and episodes / 4, at most 1."""
+    if memory[places.STEPS] >= memory[places.WARM_UP]:
+        return 1.0
+    share = max(memory[places.STEPS] / memory[places.WARM_UP], memory[places.EPISODES] / WARM_UP_EPISODES)
+    return min(share, 1.0)  # type: ignore[no-any-return]
+
+
+@kernel
 def usual_size(memory: Array) -> float:
     """Size of the TD errors that matter: their mean size with each weighted by its own, 2 / pi E[d^2] / E[|d|].
 
@@ -248,7 +258,7 @@ def drive(
         if memory[places.NORMALISE_ERROR] > 0.0:
             delta = clipped(memory, delta)
             size = usual_size(memory)
-        tick.run(actor, actor_table, actor, actor, tick.UPDATE, delta / size)
+        tick.run(actor, actor_table, actor, actor, tick.UPDATE, warmth(memory) * delta / size)
         tick.run(critic, critic_table, critic, critic, tick.UPDATE, delta)
     if command == ACT:
         present(actor, actor_table, memory, own, sizes)
@@ -265,6 +275,8 @@ def drive(
         watch_rate(actor, actor_table, memory)
         choose(actor, actor_table, memory, own, sizes, False)
         own[places.VALUE] = memory[places.BASELINE] + readout(critic, critic_table, at.Y)[0]
+    if command == STEP and (terminated or truncated):
+        memory[places.EPISODES] += 1.0
     memory[places.BASELINE] += memory[places.BASELINE_RATE] * delta  # 0 but for STEP
     restore(word)
     return DONE

@@ -87,6 +87,7 @@ class Twin:
         self.width = 1.0  # what exploration is scaled by
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
         self.returns: list[float] = []
+        self.episodes = 0
         self.errors = Errors(0.01 if several else 0.1)
         self.total = self.baseline = self.value = self.td_error = 0.0
         self.visits = np.zeros((agent.n_observation, self.s.n_fields))
@@ -116,7 +117,9 @@ class Twin:
         self.actor.tag(self._blame(math.copysign(s.entropy, self.td_error)))
         intentional = s.optimiser == "intentional"
         delta = self.errors.clip(self.td_error) if intentional else self.td_error
-        self.actor.update(delta / self.errors.size() if intentional else delta)
+        warmth = max(len(self.returns) / s.warm_up_steps, self.episodes / 4.0) if s.warm_up_steps else 1.0
+        self.episodes += terminated or truncated
+        self.actor.update(min(warmth, 1.0) * (delta / self.errors.size() if intentional else delta))
         self.critic.update(delta)
         if not terminated:
             show(self.actor, self.inputs, 1)

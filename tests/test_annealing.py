@@ -19,7 +19,7 @@ def shares(returns: list[float], step: float, width: float) -> tuple[float, floa
     if len(returns) <= 20 or max(returns) == min(means):
         return 1.0, 1.0
     left = 1.0 - (mean - min(means)) / (max(returns) - min(means))
-    return min(max(step * left, 0.05), 1.0), min(max(width * left, 0.1), 1.0)
+    return min(max(step * left, 0.005), 1.0), min(max(width * left, 0.1), 1.0)
 
 
 def test_shares_equal_the_definition() -> None:
@@ -52,14 +52,14 @@ def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) ->
     for step, noise in ((5.0, 2.5), (0.0, 0.0)):
         agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0, step_annealing=step, noise_annealing=noise)
         rate, quiet = agent.actor.learning_rate, []
-        for value in [0.0] * 10 + [1.0] * 60 + [0.0] * 40:
+        for value in [0.0] * 10 + [1.0] * 80 + [0.0] * 40:
             agent.begin([0.0, 0.0])
             agent.step([0.0, 0.0], value, True, False)
             assert agent.actor.learning_rate == pytest.approx(rate * agent.annealing.step_share, rel=1e-6)
             assert agent._memory[places.WIDTH] == agent.annealing.width_share
             quiet.append((agent.annealing.step_share, agent.annealing.width_share))
         assert quiet[0] == quiet[-1] == (1.0, 1.0)
-        assert quiet[69] == ((0.05, 0.1) if step else (1.0, 1.0))
+        assert quiet[89] == ((0.005, 0.1) if step else (1.0, 1.0))
 
 
 @pytest.mark.parametrize("space", [MultiDiscrete([2, 3]), Box(-1.0, 1.0, (2,))], ids=["multi-discrete", "box"])
