@@ -41,7 +41,8 @@ class Watch:
     The page is served by another process, which reads what the loop leaves in shared memory; the loop never waits for
     it. While nobody looks a tick costs a comparison; while somebody does, spikes and voltages of up to 128 neurons are
     copied at each tick, and all else 20 times a second. Where changes of weights wait until they are needed
-    (`threefactor.deferral`), traces and weights are shown as they lie in memory: watching changes no digit.
+    (`threefactor.deferral`), traces and weights are shown as they lie in memory, as of some ticks ago: watching changes
+    no digit.
 
     Parameters
     ----------
