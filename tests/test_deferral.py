@@ -284,6 +284,21 @@ def test_every_other_way_to_use_it(settings: dict[str, Any]) -> None:
     assert deviation(network, dense) <= 1e-11
 
 
+def test_a_look_ahead_leaves_no_trace() -> None:
+    """Who settles a network and has its neurons alone take a tick, as `controllers.decoder` does, changes nothing."""
+    network, dense = build(), build(dense=True)
+    for t, x, error in inputs(200):
+        learn(network, x, error)
+        learn(dense, x, error)
+        if t % 7 == 0:
+            network._settle()
+            fast, table = network.fast.copy(), network.table.copy()
+            network.table[at.DEFERS] = at.NOTHING
+            network.step(np.ones(N_IN))
+            network.fast[:], network.table[:] = fast, table
+    assert deviation(network, dense) <= 1e-12
+
+
 def test_a_weight_that_is_written_stays() -> None:
     """What waits is carried out before the caller gets the view to write to, not after."""
     network = build()

@@ -119,13 +119,19 @@ def filter_inputs(state: Array, table: Ints, block: int) -> None:
 
 
 @kernel
+def sets_back(table: Ints) -> bool:
+    """Whether rows of this tick are set back to a base (`setback`); who looks ahead lets none wait."""
+    return table[at.DEFERS] != at.NOTHING and table[at.STRIDE] > 1  # type: ignore[no-any-return]
+
+
+@kernel
 def receive(state: Array, table: Ints, block: int, rec: int) -> None:
     """Add to the currents of a layer what comes by one matrix, whose rows are brought up to date as far as needed."""
     take_wide_vectors()  # for what the compiler copies into this place
     current, n = vector(state, table, block, at.CURRENT), vector(state, table, block, at.V).size
     source = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
     due, slot, stride = vector(state, table, block, at.DUE + rec), table[at.SLOT], table[at.STRIDE]
-    if stride > 1:
+    if sets_back(table):
         age = vector(state, table, block, at.AGE + rec)
         list_rows(due, source, age, slot, horizon(stride), False)
         pass_rows(
@@ -157,8 +163,8 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     copy(z_prev, z)
     fill(current, 0)
     scale[0] = zeta
-    deferred, sets_back = table[at.DEFERS] != at.NOTHING, table[at.STRIDE] > 1
-    if sets_back:
+    deferred, back = table[at.DEFERS] != at.NOTHING, sets_back(table)
+    if back:
         start_base(matrix(state, table, block, at.COMPOSITES, n), 3, table[at.SLOT], table[at.STRIDE])
         filter_inputs(state, table, block)
     for rec in range(1 + table[at.RECURRENT]):
@@ -174,9 +180,9 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
         z, psi, vector(state, table, block, at.WAIT), v, a, state[at.V_TH], state[at.BETA], state[at.REFRACTORY],
         slope, height, table[at.SURROGATE],
     )  # fmt: skip
-    if not sets_back:
+    if not back:
         filter_inputs(state, table, block)
-    if deferred and not sets_back:
+    if deferred and not back:
         for rec in range(1 + table[at.RECURRENT]):
             zbar, due = vector(state, table, block, at.ZBAR + rec), vector(state, table, block, at.DUE + rec)
             restart(vector(state, table, block, at.BASE_ZBAR + rec), zbar, due)

@@ -38,6 +38,18 @@ def moved(
     return now, trace, fused(-zbar_0, d_0, fused(-c_0, trace, now))
 
 
+@kernel
+def to_front(due: Array, age: Array, first: int, waiting: int) -> int:
+    """Move the rows of `due` that wait for so many ticks to its places from `first` on; the place behind them."""
+    end = first
+    for k in range(first, int(due[age.size])):
+        i = int(due[k])
+        if age[i] == waiting:
+            due[k], due[end] = due[end], i
+            end += 1
+    return end
+
+
 @disjoint
 def pass_rows(
     current: Array, w: Array, ebar: Array, age: Array, base_zbar: Array, zbar: Array, pre: Array, due: Array,
@@ -48,22 +60,14 @@ def pass_rows(
     Rows with the same base go three at a time: their composites are read a third as often, and the compiler would not
     ask of more than three whether they overlap. All are read before any is written, or reading would wait.
 
-    Parameters
-    ----------
-    current : (post,), read and written
-    w, ebar : (pre x post,), read and written
-        Weights and filtered traces at the base of their row; the diagonal of a recurrent `w` is and stays 0.
-    age, base_zbar : (pre,), read and written
-        How many ticks ago the base of each row was, and its filtered activity then.
-    zbar, pre : (pre,), read
-        Filtered and present activity.
-    due : (pre + 1,), read and written
-        Rows and how many they are; in the end in another order.
-    composites : (3 x BASES x post,), kappa_powers, alpha_powers : (horizon + 1,), read
-        As in `carry_on`; `slot` is the place of the tick to come in the ring.
+    current : (post,), w, ebar : (pre x post,), read and written; matrices at the base of their row, no autapses
+    age, base_zbar : (pre,), read and written: how many ticks ago the base of each row was, and its zbar then
+    zbar, pre : (pre,), read: filtered and present activity
+    due : (pre + 1,), read and written: rows and how many they are; in the end in another order
+    composites : (3 x BASES x post,), kappa_powers, alpha_powers : (horizon + 1,), slot : read, as in `carry_on`
     """
     take_wide_vectors()
-    n, latest, first, end = current.size, slot // stride, 0, 0
+    n, latest, first = current.size, slot // stride, 0
     since, one = slot - latest * stride, current.dtype.type(1)
     grown, risen = one / kappa_powers[since], one / alpha_powers[since]
     new = row(composites, latest, 3 * n)
@@ -72,11 +76,7 @@ def pass_rows(
         waiting = since + base * stride
         keep, old = grown * kappa_powers[waiting], row(composites, (latest - base) % BASES, 3 * n)
         c, p, d = row(old, C, n), row(old, P, n), row(old, D, n)
-        for k in range(first, int(due[age.size])):
-            i = int(due[k])
-            if age[i] == waiting:
-                due[k], due[end] = due[end], i
-                end += 1
+        end = to_front(due, age, first, waiting)
         for k in range(first, end - 2, 3):
             i, g, h = int(due[k]), int(due[k + 1]), int(due[k + 2])
             x, x_1, x_2 = row(w, i, n), row(w, g, n), row(w, h, n)
