@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from threefactor import Network, deferral
+from threefactor import Network
 from threefactor import layout as at
+from threefactor.deferral import BASES, HORIZON, bring_up, carry_on, horizon, list_rows, start_base
+from threefactor.setback import pass_rows
 
 N_IN, N_OUT = 9, 2
 BASE: dict[str, Any] = {
@@ -25,6 +27,7 @@ BASE: dict[str, Any] = {
 ADAPTATION = {"tau_adaptation": 150.0, "adaptation_strength": 0.15}
 CASES: dict[str, dict[str, Any]] = {
     "recurrent": {}, "feed_forward": {"recurrent": False}, "bias": {"bias": True},
+    "brisk_membrane": {"tau_m": 10.0},
     "fast_membrane": {"tau_m": 1.5, "w_in_scale": 3.0}, "no_membrane": {"tau_m": 0.01, "w_in_scale": 3.0},
     "fast_trace": {"tau_out": 2.0}, "no_trace": {"tau_out": 0.01}, "slow_trace": {"tau_trace": 300.0},
     "gains": {"current_gain": "one_minus_decay", "trace_gain": "unit", "w_in_scale": 15.0},
@@ -66,15 +69,15 @@ def build(dense: bool = False, **settings: Any) -> Network:
     return network
 
 
-def inputs(ticks: int, seed: int = 0) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Spikes at 15 %, with lulls longer than any row may wait for, currents for a while, and errors.
+def inputs(ticks: int, seed: int = 0, lull: int = 2 * HORIZON) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Spikes at 15 %, with lulls as long as any row may wait for, currents for a while, and errors.
 
     The errors do not depend on the readout: a closed loop would blow the last digit up.
     """
     rng = np.random.default_rng(seed)
     for t in range(ticks):
         x = (rng.random(N_IN) < 0.15) * 1.0
-        if 300 < t % 700 < 300 + 2 * deferral.HORIZON:
+        if 300 < t % 700 < 300 + lull:
             x[:] = 0
         if 100 < t % 700 < 130:
             x = rng.normal(0.1, 0.3, N_IN)
@@ -114,6 +117,61 @@ def test_waiting_rows_reach_the_dense_weights(name: str) -> None:
     assert deviation(nudged, dense) < 1e-8
     assert 0.01 < spikes / 2000 < 0.6
     assert np.abs(network.w_in - start).max() > 1e-4
+
+
+def test_bases_stand_apart_where_rows_can_be_set_back() -> None:
+    """Every 32 or 16 ticks for slow decays; at every tick where a row is needed as it is, or decays are fast."""
+    found = {name: int(build(**CASES[name]).table[at.STRIDE]) for name in CASES}
+    assert found["recurrent"] == found["bias"] == 32
+    assert found["brisk_membrane"] == 16
+    assert {found[name] for name in ("fast_membrane", "no_trace", "normalised", "stack", "alif")} == {1}
+
+
+@pytest.mark.parametrize("name", ["recurrent", "brisk_membrane", "fast_membrane", "alif"])
+def test_lulls_longer_than_any_row_waits(name: str) -> None:
+    """Silent rows are brought up to date in time."""
+    network, dense = build(**CASES[name]), build(dense=True, **CASES[name])
+    for _, x, error in inputs(1000, lull=3 * horizon(max(at.STRIDES))):
+        learn(network, x, error)
+        learn(dense, x, error)
+    assert deviation(network, dense) <= 1e-12
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("stride", [16, 32])
+def test_rows_set_back_against_the_dense_rule(stride: int, recurrent: bool) -> None:
+    """Currents at each tick and what a settling leaves, of a few rows that spike often, now and then, or never."""
+    rng, pre_n, n, alpha, kappa, gain = np.random.default_rng(stride), 23, 23, 0.95, 0.93, 0.3
+    ring = horizon(stride)
+    w, ebar, zbar = rng.normal(size=(pre_n, n)), np.zeros((pre_n, n)), np.zeros(pre_n)
+    np.fill_diagonal(w, 0 if recurrent else 1)
+    x, e, none = w.copy().reshape(-1), ebar.copy().reshape(-1), np.zeros((0, 1))
+    age, base_zbar, due, composites = np.zeros(pre_n), np.zeros(pre_n), np.zeros(pre_n + 1), np.zeros((3 * BASES, n))
+    kappa_powers, alpha_powers = kappa ** np.arange(ring + 1), alpha ** np.arange(ring + 1)
+    chances = np.linspace(-0.2, 0.6, pre_n)
+    for t in range(5 * ring):
+        slot, pre, current = t % ring, (rng.random(32) < np.pad(chances, (0, 9))) * 1.0, np.zeros(n)
+        pre, psi, s = pre[:pre_n].copy(), rng.random(n), 0.01 * rng.normal(size=n)
+        expected, zbar = pre @ w, alpha * zbar + pre
+        start_base(composites, 3, slot, stride)
+        list_rows(due, np.pad(pre, (0, 9)), age, slot, ring, False)
+        pass_rows(
+            current, x, e, age, base_zbar, zbar, pre, due, composites.reshape(-1), kappa_powers, alpha_powers, slot,
+            stride, recurrent,
+        )  # fmt: skip
+        np.testing.assert_allclose(current, expected, rtol=1e-12, atol=1e-12)
+        ebar = kappa * ebar + gain * np.outer(zbar, psi)
+        w += s * ebar
+        if recurrent:
+            np.fill_diagonal(w, 0)
+        carry_on(composites, psi, s, kappa_powers, alpha_powers, gain, slot, stride, n)
+        age += 1
+        assert age.max() < ring
+    x, e = x.reshape(w.shape), e.reshape(w.shape)
+    list_rows(due, pre, age, 0, ring, True)
+    bring_up(x, e, none, none, age, base_zbar, due, composites, none, kappa_powers, alpha_powers, 0, stride, recurrent)
+    np.testing.assert_allclose(x, w, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(e, ebar, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SUMMED)
@@ -224,6 +282,21 @@ def test_every_other_way_to_use_it(settings: dict[str, Any]) -> None:
             if look > 0.998:
                 each.reset()
     assert deviation(network, dense) <= 1e-11
+
+
+def test_a_look_ahead_leaves_no_trace() -> None:
+    """Who settles a network and has its neurons alone take a tick, as `controllers.decoder` does, changes nothing."""
+    network, dense = build(), build(dense=True)
+    for t, x, error in inputs(200):
+        learn(network, x, error)
+        learn(dense, x, error)
+        if t % 7 == 0:
+            network._settle()
+            fast, table = network.fast.copy(), network.table.copy()
+            network.table[at.DEFERS] = at.NOTHING
+            network.step(np.ones(N_IN))
+            network.fast[:], network.table[:] = fast, table
+    assert deviation(network, dense) <= 1e-12
 
 
 def test_a_weight_that_is_written_stays() -> None:

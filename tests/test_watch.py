@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 import time
 from collections.abc import Iterator
@@ -65,8 +66,26 @@ def test_kernels_agree_with_their_twins(dtype: type) -> None:
     np.testing.assert_array_equal(ring.reshape(3, 7), expected)
     places[2] = -1
     out = np.full(7, 9.0, np.float32)
-    probes.gather(out, state, places, 1, 5)
+    probes.gather(out, state, np.ones(at.N_SWITCHES, np.int64), places, 1, 5)  # no rows wait for long
     np.testing.assert_array_equal(out, [9.0, *np.where(places < 0, 0.0, state[places])[1:5].astype(np.float32), 9, 9])
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_what_waits_is_gathered_as_it_is_by_now(recurrent: bool) -> None:
+    """Rows that were set back to a base are shown as a settling would leave them, and nothing is written."""
+    network = Network(10, 20, 2, recurrent=recurrent, w_in_scale=3.0, dtype="float64", seed=1, learning_rate=0.01)
+    views, rng = Views(network), np.random.default_rng(0)
+    assert network.table[at.STRIDE] > 1
+    for t in range(300):
+        network.learn(network.step((rng.random(10) < 0.1) * (t % 90 < 80)) - 1.0)
+        if t in (31, 32, 150, 201, 299):
+            before, twin = network.state.copy(), pickle.loads(pickle.dumps(network))
+            shown = np.zeros(views.maps.size)
+            probes.gather(shown, network.state, network.table, views.maps, 0, views.maps.size)
+            np.testing.assert_array_equal(network.state, before)
+            twin._settle()
+            np.testing.assert_allclose(shown, twin.state[views.maps], rtol=1e-12, atol=1e-13)
+            assert np.abs(shown - before[views.maps]).max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ and so is what any number of ticks from a base tick on do to it. x is the weight
 s = -learning rate x learning signal, or the tags where gradients are summed, with s the signal. For each target j a few
 numbers say it all; for LIF neurons (no a)::
 
-    x <- x + kappa C e + D zbar ;  e <- kappa^n e + P zbar                           (zbar: its value at the base tick)
+    x <- x + C e + D zbar ;  e <- kappa^n e + P zbar                           (zbar: its value at the base tick)
 
 after n ticks, and one tick more carries them on::
 
-    C <- C + kappa^n s ;  P <- kappa P + gain alpha^n psi ;  D <- D + s P
+    C <- C + kappa^(n + 1) s ;  P <- kappa P + gain alpha^n psi ;  D <- D + s P
 
 ALIF neurons have four more (`carry_adaptation`), and a plain sum of the traces, which homeostasis over a sequence
 wants, one or two more. These composites are shared by all rows with the same base. They stand in a ring of `HORIZON`
@@ -22,9 +22,12 @@ of each other span: a row with an older base is brought by its own composite, wh
 the base of the next one, and by that one to the present. A tick so costs a dozen vectors or two, whatever the number of
 synapses, and two or three more for each row whose neuron spikes; the result is that of the dense rule but for rounding.
 
+Where decays are slow and nobody wants rows as they are at each tick, bases stand only every `stride` ticks, `BASES` of
+them, all of whose composites are carried on to the present; a row is then set back to the latest base: `setback`.
+
 Tags that wait beside the weights: `deferred_tags`; rows of a sparse matrix: `sparse`.
 
-A row may wait for `HORIZON` ticks at most. The looks at the silent rows are spread over the ticks.
+A row may wait for less than the ticks of the ring, its `horizon`. Looks at the silent rows are spread over the ticks.
 """
 
 from __future__ import annotations
@@ -35,11 +38,17 @@ from threefactor._lanes import LANES, lowest_bit, nonzero_bits
 from threefactor.arrays import Array
 
 HORIZON, SPAN = 64, 16  # powers of 2
-LOOK = HORIZON // 4  # ticks between two looks at a silent row
+BASES = 4  # in the ring, where they stand further apart than a tick
 
 
 C, P, D, SUM = range(4)  # composites of all neurons; SUM only where sums of traces are wanted
 A, B, E_A, D_A, SUM_A = range(5)  # further ones of adaptive neurons
+
+
+@kernel
+def horizon(stride: int) -> int:
+    """Ticks that the ring covers, with a base every `stride` ticks: `HORIZON` if each is one."""
+    return HORIZON if stride == 1 else BASES * stride
 
 
 @kernel
@@ -49,32 +58,42 @@ def live(k: int, slot: int) -> int:
     return k * SPAN if k < spans else slot - slot % SPAN + 1 + k - spans
 
 
+@kernel
+def start_base(composites: Array, kinds: int, slot: int, stride: int) -> None:
+    """Zero the composites of `slot`, if it is to be a base."""
+    place = slot if stride == 1 else slot // stride
+    for row in range(kinds * place, kinds * place + (kinds if place * stride == slot else 0)):
+        for j in range(composites.shape[1]):
+            composites[row, j] = 0
+
+
 @disjoint
 def carry_on(
-    composites: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array, gain: float, slot: int, lif: int
-) -> None:
+    composites: Array, psi: Array, s: Array, kappa_powers: Array, alpha_powers: Array, gain: float, slot: int,
+    stride: int, lif: int,
+) -> None:  # fmt: skip
     """Put one tick into the ring: start the composites of `slot`, carry on those that are not at their end.
 
     Parameters
     ----------
-    composites : (kinds x HORIZON, post), read and written
+    composites : (kinds x bases in the ring, post), read and written
         Those of each base tick, one kind a row; of adaptive neurons, behind the first `lif`, only C.
     psi, s : (post,), read
         Surrogate derivative, and what a trace is multiplied with.
-    kappa_powers, alpha_powers : (HORIZON + 1,), read
+    kappa_powers, alpha_powers : (horizon + 1,), read
         Decays of the filtered trace and of the filtered presynaptic activity to the power of 0, 1, ...
     """
     take_wide_vectors()
-    kinds = composites.shape[0] // HORIZON
-    for row in range(kinds * slot, kinds * (slot + 1)):
-        for j in range(psi.size):
-            composites[row, j] = 0
+    ring = horizon(stride)
+    kinds = composites.shape[0] // HORIZON if stride == 1 else composites.shape[0] // BASES
+    start_base(composites, kinds, slot, stride)
     kappa = kappa_powers[1]
-    for n in range(HORIZON // SPAN + slot % SPAN):
-        base = live(n, slot)
-        ticks = (slot - base) % HORIZON
-        c, p, d = composites[kinds * base + C], composites[kinds * base + P], composites[kinds * base + D]
-        weight, now, amount = kappa_powers[ticks], alpha_powers[ticks], gain * alpha_powers[ticks]
+    for n in range(HORIZON // SPAN + slot % SPAN if stride == 1 else BASES):
+        base = live(n, slot) if stride == 1 else n * stride
+        ticks = slot - base + (ring if base > slot else 0)
+        first = kinds * (base if stride == 1 else n)
+        c, p, d = composites[first + C], composites[first + P], composites[first + D]
+        weight, now, amount = kappa_powers[ticks + 1], alpha_powers[ticks], gain * alpha_powers[ticks]
         for j in range(psi.size):
             c[j] += weight * s[j]
         for j in range(lif):
@@ -82,7 +101,7 @@ def carry_on(
             p[j] = trace
             d[j] += s[j] * trace
         if kinds > SUM:
-            total = composites[kinds * base + SUM]
+            total = composites[first + SUM]
             for j in range(lif):
                 total[j] += now * psi[j]
 
@@ -152,7 +171,7 @@ def carry_adaptation(
 
 
 @kernel
-def list_rows(due: Array, pre: Array, age: Array, slot: int, everything: bool) -> None:
+def list_rows(due: Array, pre: Array, age: Array, slot: int, ring: int, everything: bool) -> None:
     """List the rows to bring up to date: those of active neurons, silent ones whose turn it is, or `everything`.
 
     Writes to `due` (pre + 1,) the rows and, as the last entry, how many they are. Asking each row would be a
@@ -172,8 +191,9 @@ def list_rows(due: Array, pre: Array, age: Array, slot: int, everything: bool) -
                 due[count] = start + lowest_bit(bits)
                 count += 1
                 bits &= bits - 1
-        for i in range(slot % LOOK, rows, LOOK):
-            if pre[i] == 0 and age[i] > HORIZON - LOOK:  # or it would wait too long by the next one
+        look = ring // 4
+        for i in range(slot % look, rows, look):
+            if pre[i] == 0 and age[i] >= ring - look:  # or it would wait too long by the next one
                 due[count] = i
                 count += 1
     due[rows] = count
@@ -189,7 +209,8 @@ def ticks_to_next(base: int, waiting: int, slot: int) -> int:
 @disjoint
 def bring_up(
     x: Array, ebar: Array, eps_a: Array, sums: Array, age: Array, base_zbar: Array, due: Array,
-    composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, recurrent: bool,
+    composites: Array, adaptive: Array, kappa_powers: Array, alpha_powers: Array, slot: int, stride: int,
+    recurrent: bool,
 ) -> None:  # fmt: skip
     """Bring the rows of `due` up to date.
 
@@ -207,19 +228,22 @@ def bring_up(
         Place in the ring of the tick to come.
     """
     take_wide_vectors()
-    kinds, more = composites.shape[0] // HORIZON, adaptive.shape[0] // HORIZON
+    ring = horizon(stride)
+    kinds = composites.shape[0] // HORIZON if stride == 1 else composites.shape[0] // BASES
+    more = adaptive.shape[0] // HORIZON
     n = x.shape[1]
     lif = n - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
     for listed in range(int(due[age.size])):
         i = int(due[listed])
         waiting, zbar = int(age[i]), base_zbar[i]
-        base = (slot - waiting) % HORIZON
+        base = slot - waiting + (ring if waiting > slot else 0)
         while waiting > 0:
             ticks = ticks_to_next(base, waiting, slot)
-            kappa, decay, of_all, of_adaptive = kappa_powers[1], kappa_powers[ticks], kinds * base, more * base
+            decay, of_adaptive = kappa_powers[ticks], more * base
+            of_all = kinds * (base if stride == 1 else base // stride)  # a division takes as long as a short row
             for j in range(lif):
                 trace = ebar[i, j]
-                x[i, j] += kappa * composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
+                x[i, j] += composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
                 ebar[i, j] = decay * trace + zbar * composites[of_all + P, j]
             if kinds > SUM:
                 for j in range(n):
@@ -227,7 +251,7 @@ def bring_up(
             if lif < n:
                 for k in range(n - lif):
                     x[i, lif + k] += (
-                        kappa * composites[of_all + C, lif + k] * ebar[i, lif + k]
+                        composites[of_all + C, lif + k] * ebar[i, lif + k]
                         + zbar * composites[of_all + D, lif + k] + eps_a[i, k] * adaptive[of_adaptive + D_A, k]
                     )  # fmt: skip
                 for k in range(n - lif):
@@ -242,7 +266,7 @@ def bring_up(
                     eps_a[i, k] = adaptive[of_adaptive + A, k] * eps_a[i, k] + zbar * adaptive[of_adaptive + B, k]
             zbar = alpha_powers[ticks] * zbar
             waiting -= ticks
-            base = (base + ticks) % HORIZON
+            base += ticks - (ring if base + ticks >= ring else 0)
         if recurrent:
             x[i, i] = 0
         age[i] = 0

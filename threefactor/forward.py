@@ -9,14 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from threefactor import layout as at
+from threefactor._arithmetic import take_wide_vectors
 from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON, bring_up, gather_listed, list_rows, restart
+from threefactor.deferral import HORIZON, bring_up, gather_listed, horizon, list_rows, restart, start_base
 from threefactor.deferred_tags import bring_tags_up, open_base
 from threefactor.layout import has, matrix, number, starts_of, vector
 from threefactor.neurons import adapt, fire, gather, integrate, low_pass, normalise
 from threefactor.readouts import integrate_readout, softmax
 from threefactor.regularisers import rate_signal
+from threefactor.setback import pass_rows
 from threefactor.sparse import bring_sparse_tags_up, bring_sparse_up, gather_sparse
 
 
@@ -49,7 +51,7 @@ def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: b
     n, adaptive = vector(state, table, block, at.V).size, max(number(table, block, at.N_ADAPTIVE), 1)
     due, age = vector(state, table, block, at.DUE + rec), vector(state, table, block, at.AGE + rec)
     pre = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
-    list_rows(due, pre, age, table[at.SLOT], everything)
+    list_rows(due, pre, age, table[at.SLOT], horizon(table[at.STRIDE]), everything)
     if has(table, block, at.TARGETS + rec) and table[at.DEFERS] == at.TD:
         bring_sparse_tags_up(
             vector(state, table, block, at.W + rec), vector(state, table, block, at.TAG + rec),
@@ -87,7 +89,7 @@ def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: b
         matrix(state, table, block, at.EPS_A + rec, adaptive), matrix(state, table, block, at.RATE_TRACE + rec, n),
         age, vector(state, table, block, at.BASE_ZBAR + rec), due, matrix(state, table, block, at.COMPOSITES, n),
         matrix(state, table, block, at.COMPOSITES_A, adaptive), vector(state, table, block, at.KAPPA_POWERS),
-        vector(state, table, block, at.ALPHA_POWERS), table[at.SLOT], rec == 1,
+        vector(state, table, block, at.ALPHA_POWERS), table[at.SLOT], table[at.STRIDE], rec == 1,
     )  # fmt: skip
 
 
@@ -109,29 +111,64 @@ def open_row(state: Array, table: Ints, block: int) -> None:
 
 
 @kernel
+def filter_inputs(state: Array, table: Ints, block: int) -> None:
+    """Filtered activity of what a layer receives."""
+    alpha, scale = state[at.ALPHA], vector(state, table, block, at.SCALE)[0]
+    low_pass(vector(state, table, block, at.ZBAR), vector(state, table, block, at.PRE), alpha, scale)
+    low_pass(vector(state, table, block, at.ZBAR_REC), vector(state, table, block, at.Z_PREV), alpha, scale)
+
+
+@kernel
+def sets_back(table: Ints) -> bool:
+    """Whether rows of this tick are set back to a base (`setback`); who looks ahead lets none wait."""
+    return table[at.DEFERS] != at.NOTHING and table[at.STRIDE] > 1  # type: ignore[no-any-return]
+
+
+@kernel
+def receive(state: Array, table: Ints, block: int, rec: int) -> None:
+    """Add to the currents of a layer what comes by one matrix, whose rows are brought up to date as far as needed."""
+    take_wide_vectors()  # for what the compiler copies into this place
+    current, n = vector(state, table, block, at.CURRENT), vector(state, table, block, at.V).size
+    source = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
+    due, slot, stride = vector(state, table, block, at.DUE + rec), table[at.SLOT], table[at.STRIDE]
+    if sets_back(table):
+        age = vector(state, table, block, at.AGE + rec)
+        list_rows(due, source, age, slot, horizon(stride), False)
+        pass_rows(
+            current, vector(state, table, block, at.W + rec), vector(state, table, block, at.EBAR + rec), age,
+            vector(state, table, block, at.BASE_ZBAR + rec), vector(state, table, block, at.ZBAR + rec), source, due,
+            vector(state, table, block, at.COMPOSITES), vector(state, table, block, at.KAPPA_POWERS),
+            vector(state, table, block, at.ALPHA_POWERS), slot, stride, rec == 1,
+        )  # fmt: skip
+        return
+    if table[at.DEFERS] != at.NOTHING:
+        bring_rows_up(state, table, block, rec, False)
+    if has(table, block, at.TARGETS + rec):
+        targets, starts = vector(state, table, block, at.TARGETS + rec), starts_of(table, block, rec)
+        gather_sparse(current, vector(state, table, block, at.W + rec), targets, starts, source, due)
+    elif table[at.DEFERS] != at.NOTHING:
+        gather_listed(current, matrix(state, table, block, at.W + rec, n), source, due)
+    else:
+        gather(current, matrix(state, table, block, at.W + rec, n), source)
+
+
+@kernel
 def layer_forward(state: Array, table: Ints, block: int) -> None:
     """Advance one hidden layer by a tick, with the filters that its synapses need."""
-    pre, v = vector(state, table, block, at.PRE), vector(state, table, block, at.V)
+    v = vector(state, table, block, at.V)
     a, z = vector(state, table, block, at.A), vector(state, table, block, at.Z)
     z_prev, current = vector(state, table, block, at.Z_PREV), vector(state, table, block, at.CURRENT)
     psi, scale = vector(state, table, block, at.PSI), vector(state, table, block, at.SCALE)
     n, alpha, zeta = v.size, state[at.ALPHA], state[at.ZETA]
     copy(z_prev, z)
     fill(current, 0)
-    deferred = table[at.DEFERS] != at.NOTHING
-    for rec in range(1 + table[at.RECURRENT]):
-        w, source = matrix(state, table, block, at.W + rec, n), z_prev if rec else pre
-        if deferred:
-            bring_rows_up(state, table, block, rec, False)
-        due = vector(state, table, block, at.DUE + rec)
-        if has(table, block, at.TARGETS + rec):
-            targets, starts = vector(state, table, block, at.TARGETS + rec), starts_of(table, block, rec)
-            gather_sparse(current, vector(state, table, block, at.W + rec), targets, starts, source, due)
-        elif deferred:
-            gather_listed(current, w, source, due)
-        else:
-            gather(current, w, source)
     scale[0] = zeta
+    deferred, back = table[at.DEFERS] != at.NOTHING, sets_back(table)
+    if back:
+        start_base(matrix(state, table, block, at.COMPOSITES, n), 3, table[at.SLOT], table[at.STRIDE])
+        filter_inputs(state, table, block)
+    for rec in range(1 + table[at.RECURRENT]):
+        receive(state, table, block, rec)
     if table[at.NORMALISE]:
         scale[0] = zeta * normalise(current, 1e-5)
     integrate(v, current, z_prev, alpha, zeta, state[at.V_RESET])
@@ -143,9 +180,9 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
         z, psi, vector(state, table, block, at.WAIT), v, a, state[at.V_TH], state[at.BETA], state[at.REFRACTORY],
         slope, height, table[at.SURROGATE],
     )  # fmt: skip
-    low_pass(vector(state, table, block, at.ZBAR), pre, alpha, scale[0])
-    low_pass(vector(state, table, block, at.ZBAR_REC), z_prev, alpha, scale[0])
-    if deferred:
+    if not back:
+        filter_inputs(state, table, block)
+    if deferred and not back:
         for rec in range(1 + table[at.RECURRENT]):
             zbar, due = vector(state, table, block, at.ZBAR + rec), vector(state, table, block, at.DUE + rec)
             restart(vector(state, table, block, at.BASE_ZBAR + rec), zbar, due)

@@ -28,7 +28,7 @@ import numpy as np
 from threefactor._jit import grid, kernel, window
 from threefactor._lanes import LANES
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON
+from threefactor.deferral import HORIZON, horizon
 from threefactor.deferred_tags import KINDS, KINDS_A
 from threefactor.settings import NetworkSettings
 from threefactor.surrogates import SURROGATES
@@ -46,8 +46,8 @@ from threefactor.surrogates import SURROGATES
 (
     N_LAYERS, N_OUT, BIAS, RECURRENT, SURROGATE, AREA, EXACT_RESET, NORMALISE, SOFTMAX, FEEDBACK, DIRECT, FROZEN,
     OPTIMISER, REGULARISED, RATE_PER_SEQUENCE, MASKED, PENDING, TICKS, SLOT, WAITING, FAST, TRACES, TAGS,
-    TAGS_END, DEFERS, SPARSE, N_SWITCHES,
-) = range(27)  # fmt: skip
+    TAGS_END, DEFERS, SPARSE, STRIDE, N_SWITCHES,
+) = range(28)  # fmt: skip
 SYMMETRIC, RANDOM, ADAPTIVE = 0, 1, 2
 # what may wait, see `deferral`: nothing, weights under LEARN, sums of gradients under TAG, weights and tags under TAG
 # and UPDATE
@@ -73,6 +73,8 @@ BLOCK = N_NUMBERS
 
 Starts = Mapping[tuple[int, int], Ints]  # of sparse matrices, by block and 1 for recurrent: where each row starts, ends
 
+# ticks between two bases, multiples of SPAN: the first that leaves so much of activity and trace to calculate back from
+STRIDES, LEAST = (32, 16), 1 / 32
 ALIGN = LANES  # entries: rows of fields start on cache lines
 
 
@@ -165,6 +167,15 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
     return TD if s.tag_decay > 0.0 else WEIGHTS
 
 
+def _stride(s: NetworkSettings, masked: bool, starts: Starts) -> int:
+    """Ticks from a base to the next, see `deferral`: one, if rows cannot be set back."""
+    stacked = len(s.n_hidden) > 1  # learning signals then need a layer's rows as they are at each tick
+    if _defers(s, masked) != WEIGHTS or starts or any(s.n_adaptive) or s.normalise_current or stacked:
+        return 1
+    left = _trace_filter(s, 0)[0] * _decay(s.dt, s.tau_m)  # of activity and trace together, after a tick
+    return next((stride for stride in STRIDES if left**stride >= LEAST), 1)
+
+
 def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[tuple[int, int, int]]]:
     """For each region the (block, field, size) that a network of these settings needs."""
     bias, out = int(s.bias), s.n_out
@@ -174,6 +185,8 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
     per_sequence = math.isinf(s.rate_tau) and bool(s.rate_strength or s.spike_l1)
     averaged = per_sequence or (s.rate_strength > 0.0 and s.rate_trace_tau > 0.0)
     defers, td = _defers(s, masked) != NOTHING, _defers(s, masked) == TD
+    stride = _stride(s, masked, starts)
+    ring = horizon(stride)
     fast, traces, tag, lasting = [], [], [], []
     n_pre = s.n_in + bias
     for block, n in enumerate(s.n_hidden):
@@ -204,10 +217,10 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
             lasting += [(block, TARGETS + rec, square)] if sparse else []
         lasting += [(block, FILTER, 3), (block, RHO, n)]
         if defers:
-            traces.append((block, COMPOSITES, (KINDS if td else 3 + averaged) * HORIZON * n))
+            traces.append((block, COMPOSITES, (KINDS if td else 3 + averaged) * ring // stride * n))
             traces += [(block, TD_NUMBERS, 2 * HORIZON)] if td else []
             traces.append((block, COMPOSITES_A, (KINDS_A if td else 4 + averaged) * HORIZON * n_alif))
-            lasting += [(block, KAPPA_POWERS, HORIZON + 1), (block, ALPHA_POWERS, HORIZON + 1)]
+            lasting += [(block, KAPPA_POWERS, ring + 1), (block, ALPHA_POWERS, ring + 1)]
         if s.feedback != "symmetric" and (last or s.credit == "direct"):
             lasting.append((block, B, out * n))
             if s.feedback == "adaptive":
@@ -297,7 +310,7 @@ def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None)
         REGULARISED: bool(s.rate_strength or s.spike_l1 or s.voltage_l2), RATE_PER_SEQUENCE: math.isinf(s.rate_tau),
         MASKED: masked, FAST: regions["fast"].start, TRACES: regions["traces"].start, TAGS: regions["tags"].start,
         TAGS_END: regions["tags"].stop,
-        DEFERS: _defers(s, masked), SPARSE: bool(starts),
+        DEFERS: _defers(s, masked), SPARSE: bool(starts), STRIDE: _stride(s, masked, starts),
     }  # fmt: skip
     for place_, value in switches.items():
         table[place_] = int(value)

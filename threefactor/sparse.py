@@ -70,10 +70,10 @@ def bring_sparse_up(
         base = (slot - waiting) % HORIZON
         while waiting > 0:
             ticks = ticks_to_next(base, waiting, slot)
-            kappa, decay, of_all, of_adaptive = kappa_powers[1], kappa_powers[ticks], kinds * base, more * base
+            decay, of_all, of_adaptive = kappa_powers[ticks], kinds * base, more * base
             for k in range(starts[i], starts[i + 1]):
                 j, trace = int(targets[k]), ebar[k]
-                change = kappa * composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
+                change = composites[of_all + C, j] * trace + zbar * composites[of_all + D, j]
                 trace = decay * trace + zbar * composites[of_all + P, j]
                 if j >= lif:
                     a, m = eps_a[k], j - lif

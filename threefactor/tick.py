@@ -16,7 +16,7 @@ from threefactor import layout as at
 from threefactor._denormal import ignore_denormals, restore
 from threefactor._jit import kernel, window
 from threefactor.arrays import Array, Ints
-from threefactor.deferral import HORIZON, carry_adaptation, carry_on
+from threefactor.deferral import HORIZON, carry_adaptation, carry_on, horizon
 from threefactor.deferred_tags import carry_tags_on
 from threefactor.forward import all_finite, bring_rows_up, copy, fill, forward, open_row, start_rows
 from threefactor.layout import has, matrix, number, starts_of, vector
@@ -49,6 +49,7 @@ def settle(state: Array, table: Ints) -> None:
     """Bring the weights and traces of all rows that wait up to date."""
     for block in range(table[at.N_LAYERS]):
         settle_layer(state, table, block)
+    table[at.SLOT] -= table[at.SLOT] % table[at.STRIDE]  # no row waits: the next may start at a base
     table[at.WAITING] = 0
 
 
@@ -147,7 +148,7 @@ def defer_layer(state: Array, table: Ints, block: int, decay: float) -> None:
             room,
         )  # fmt: skip
     else:
-        carry_on(composites, psi, s, kappa_powers, alpha_powers, gain, slot, psi.size - n_alif)
+        carry_on(composites, psi, s, kappa_powers, alpha_powers, gain, slot, table[at.STRIDE], psi.size - n_alif)
         if n_alif > 0:
             carry_adaptation(
                 composites, adaptive, psi, s, kappa_powers, alpha_powers, gain, rho, state[at.BETA], slot, room
@@ -173,7 +174,7 @@ def advance(state: Array, table: Ints, decay: float, later: bool, measuring: boo
             tag_layer(state, table, block, rec, decay, measuring)
             if table[at.DEFERS] != at.NOTHING:
                 start_rows(state, table, block, rec)
-    table[at.SLOT] = (table[at.SLOT] + 1) % HORIZON
+    table[at.SLOT] = (table[at.SLOT] + (1 if later else table[at.STRIDE])) % horizon(table[at.STRIDE])
 
 
 @kernel

@@ -41,7 +41,8 @@ class Watch:
     The page is served by another process, which reads what the loop leaves in shared memory; the loop never waits for
     it. While nobody looks a tick costs a comparison; while somebody does, spikes and voltages of up to 128 neurons are
     copied at each tick, and all else 20 times a second. Where changes of weights wait until they are needed
-    (`threefactor.deferral`), traces and weights are shown as they lie in memory: watching changes no digit.
+    (`threefactor.deferral`), traces and weights are shown as of some ticks ago, or worked out beside them: watching
+    changes no digit.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ class Watch:
         if network is not None and self._views is not None:
             self._row = (self._board.ring.reshape(-1), self._counts, network.state, self._views.ring)
             self._record = entry(record, *self._row)
-            self._map = (self._board.maps.reshape(-1), network.state, self._views.maps)
+            self._map = (self._board.maps.reshape(-1), network.state, network.table, self._views.maps)
             self._gather = entry(gather, *self._map, 0, 0)
         self._write_values()
         self.url, self._server = _serve(self._board, port)
