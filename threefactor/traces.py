@@ -6,9 +6,10 @@ row stand in one function on purpose: a call for each row would cost as much as 
 
 from __future__ import annotations
 
-from threefactor._arithmetic import fused, inverse_root, take_wide_vectors
+from threefactor._arithmetic import fused, take_near_roots, take_wide_vectors, twice_inverse_root
 from threefactor._jit import disjoint, kernel, window
 from threefactor.arrays import Array
+from threefactor.optimisers import half_unit, least_mean
 
 
 @disjoint
@@ -68,7 +69,9 @@ def tag_traces(
     # of adaptive neurons alone: the compiler takes an index of two terms for one that may be negative
     shape, own, kept = window(psi, first, psi.size), window(e, first, psi.size), window(rho, first, psi.size)
     take_wide_vectors()
+    take_near_roots()
     masked, one = mask.shape[0] > 0, psi.dtype.type(1)
+    rest, unit, least = one - beta_2, half_unit(lift), psi.dtype.type(least_mean(floor, lift))
     # where a row's traces are one number times psi, they need no room of their own
     plain = eps_v.shape[0] == 0 and first == psi.size and reg.shape[0] == 0
     source = psi if plain else e
@@ -106,8 +109,8 @@ def tag_traces(
                 trace = fused(kappa, ebar[i, j], amount * source[j])
                 step = signal[j] * mask[i, j] * trace if masked else signal[j] * trace
                 square, tag = step * step, fused(decay, tags[i, j], step)
-                mean = fused(beta_2, s[i, j], (one - beta_2) * square)
-                share = inverse_root(fused(lift, mean, floor))
+                mean = fused(rest, square - s[i, j], s[i, j])
+                share = twice_inverse_root(mean + least)
                 ebar[i, j], tags[i, j], s[i, j] = trace, tag, mean
                 norms[j] = fused(square, share, norms[j])
                 tag_norms[j] = fused(tag * tag, share, tag_norms[j])
@@ -128,6 +131,10 @@ def tag_traces(
         if costing:
             for j in range(psi.size):
                 reg[i, j] += regular[j] * e[j]
+    if measuring:
+        for j in range(psi.size):
+            norms[j] *= unit
+            tag_norms[j] *= unit
 
 
 @disjoint
