@@ -17,7 +17,7 @@ from threefactor.surrogates import shape
 @kernel
 def four_active(pre: Array, i: int, rows: int) -> bool:
     """Whether entry i and the three behind it are there and not zero."""
-    return pre[i] != 0 and i + 3 < rows and pre[i + 1] != 0 and pre[i + 2] != 0 and pre[i + 3] != 0  # type: ignore[no-any-return]
+    return pre[i] != 0 and i + 3 < rows and pre[i + 1] != 0 and pre[i + 2] != 0 and pre[i + 3] != 0
 
 
 @disjoint
