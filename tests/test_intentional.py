@@ -9,6 +9,7 @@ import pytest
 
 from threefactor import Network
 from threefactor import layout as at
+from threefactor.traces import measure_traces, tag_traces
 
 N_IN, RATE, THIRD = 8, 0.05, 0.3
 NETWORK: dict[str, Any] = {
@@ -52,6 +53,30 @@ def test_random_input_changes_the_prediction_by_about_the_share(settings: dict[s
         if t >= 1000:
             changes.append(predicted_change(network, rng.choice([-1.0, 1.0])) / 1e-4)
     assert 0.8 < np.mean(np.abs(changes)) < 1.05
+
+
+@pytest.mark.parametrize("rows", [6, 7])
+def test_two_rows_at_a_time_are_as_one(rows: int) -> None:
+    """The plain matrix has a kernel of its own, which does what the one for all kinds does."""
+    rng, n = np.random.default_rng(rows), 11
+    tags, ebar, s = rng.normal(size=(3, rows, n))
+    psi, signal, zbar, vectors, none = (
+        *rng.normal(size=(2, n)),
+        rng.normal(size=rows),
+        np.zeros((8, n)),
+        np.zeros((0, n)),
+    )
+    found, expected = [(tags.copy(), ebar.copy(), s**2, *np.zeros((2, n))) for _ in range(2)]
+    numbers = {"decay": 0.8, "kappa": 0.4, "gain": 0.6, "beta_2": 0.99, "lift": 1.7, "floor": 1e-3}
+    measure_traces(*found, psi, signal, zbar, *numbers.values())
+    tag_traces(
+        expected[0], none, expected[1], none, none, none, vectors[0], psi, signal, vectors[1], vectors[2], zbar, zbar,
+        none, 1.0, 0.8, 0.4, 0.6, 0.5, 1.0, 0.0, vectors[3], 0.0, 0.0, 0.0, False, True, *expected[2:], 0.99, 1.7, 1e-3,
+    )  # fmt: skip
+    share = 1 / np.sqrt(1.7 * expected[2] + 1e-3)
+    np.testing.assert_allclose(found[4], (share * found[0] ** 2).sum(axis=0), rtol=1e-12)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def test_nothing_changes_before_the_first_tag() -> None:

@@ -14,6 +14,12 @@ from threefactor.sums import added, added_squares
 from threefactor.surrogates import shape
 
 
+@kernel
+def four_active(pre: Array, i: int, rows: int) -> bool:
+    """Whether entry i and the three behind it are there and not zero."""
+    return pre[i] != 0 and i + 3 < rows and pre[i + 1] != 0 and pre[i + 2] != 0 and pre[i + 3] != 0
+
+
 @disjoint
 def gather(current: Array, w: Array, pre: Array) -> None:
     """current_j += sum_i w_ij pre_i, skipping what is silent.
@@ -21,11 +27,19 @@ def gather(current: Array, w: Array, pre: Array) -> None:
     Reads `w` (pre, post) and `pre` (at least as many as the rows of `w`); adds to `current` (post).
     """
     take_wide_vectors()
-    for i in range(w.shape[0]):
+    i, rows = 0, w.shape[0]
+    while i < rows:
+        if four_active(pre, i, rows):  # the sums are written a quarter as often
+            p, q, r, s = pre[i], pre[i + 1], pre[i + 2], pre[i + 3]
+            for j in range(current.size):
+                current[j] = current[j] + p * w[i, j] + q * w[i + 1, j] + r * w[i + 2, j] + s * w[i + 3, j]
+            i += 4
+            continue
         if pre[i] != 0:
             amount = pre[i]
             for j in range(current.size):
                 current[j] += amount * w[i, j]
+        i += 1
 
 
 @kernel

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from threefactor._arithmetic import fused, inverse_root, take_wide_vectors
+from threefactor._arithmetic import fused, take_near_roots, take_wide_vectors, twice_inverse_root
 from threefactor._jit import disjoint, kernel
 from threefactor.arrays import Array
 from threefactor.sums import added
@@ -62,6 +62,22 @@ def descend(
                 w[i, j] = min(max(w[i, j], low), high)
 
 
+@kernel
+def half_unit(lift: float) -> float:
+    """Half of 1 / sqrt(lift): m = 1 / sqrt(lift s + floor) is that times 2 / sqrt(s + least), see `least_mean`.
+
+    So lift, floor and Newton's half are worked into one number, where they took three products a synapse.
+    """
+    one = lift / lift
+    return one / (np.sqrt(lift) + np.sqrt(lift))  # type: ignore[no-any-return]
+
+
+@kernel
+def least_mean(floor: float, lift: float) -> float:
+    """Floor / lift, but no less than single precision holds."""
+    return max(floor / lift, 1e-37)
+
+
 @disjoint
 def descend_as_intended(
     w: Array, s: Array, tags: Array, factor: float, step: float, lift: float, floor: float, shrink: float, clip: float,
@@ -72,14 +88,20 @@ def descend_as_intended(
     All matrices are laid flat. Reads the mean squares `s` as the last tag left them (`measure_outputs`).
     """
     take_wide_vectors()
-    amount = step * factor
+    take_near_roots()
+    unit, least = half_unit(lift), w.dtype.type(least_mean(floor, lift))
+    if shrink != 0:
+        for k in range(w.size):
+            w[k] -= shrink * w[k]
     if clip < np.inf:
+        amount = -step * unit
         for k in range(w.size):
             g = min(max(factor * tags[k], -clip), clip)
-            w[k] -= fused(step * g, inverse_root(fused(lift, s[k], floor)), shrink * w[k])
+            w[k] = fused(amount * g, twice_inverse_root(s[k] + least), w[k])
     else:
+        amount = -step * factor * unit
         for k in range(w.size):
-            w[k] -= fused(amount * tags[k], inverse_root(fused(lift, s[k], floor)), shrink * w[k])
+            w[k] = fused(amount * tags[k], twice_inverse_root(s[k] + least), w[k])
     if low > -np.inf or high < np.inf:
         for k in range(w.size):
             w[k] = min(max(w[k], low), high)
@@ -145,7 +167,9 @@ def measure_outputs(
         Connectivity.
     """
     take_wide_vectors()
+    take_near_roots()
     rest, n = norms.dtype.type(1) - beta_2, room.shape[1]
+    unit, least = half_unit(lift), s.dtype.type(least_mean(floor, lift))
     for j in range(n):
         room[1, j] = 0
         room[2, j] = 0
@@ -157,13 +181,13 @@ def measure_outputs(
                 room[0, j] *= mask[i, j]
         for j in range(n):
             square, tag = room[0, j] * room[0, j], tags[i, j]
-            mean = fused(beta_2, s[i, j], rest * square)
-            share = inverse_root(fused(lift, mean, floor))
+            mean = fused(rest, square - s[i, j], s[i, j])
+            share = twice_inverse_root(mean + least)
             s[i, j] = mean
             room[1, j] = fused(square, share, room[1, j])
             room[2, j] = fused(tag * tag, share, room[2, j])
-    norms[0] += added(room[1])
-    norms[1] += added(room[2])
+    norms[0] += unit * added(room[1])
+    norms[1] += unit * added(room[2])
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Sums of a row in four strands: in a single one each addition would wait for the one before it."""
+"""Sums of a row in eight strands: in a single one each addition would wait for the one before it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from threefactor.arrays import Array
 @kernel
 def added(x: Array) -> float:
     """Sum of x."""
-    a = b = c = d = x.dtype.type(0)
-    stop = x.size - x.size % 4
-    for k in range(0, stop, 4):
+    a = b = c = d = e = f = g = h = x.dtype.type(0)
+    stop = x.size - x.size % 8
+    for k in range(0, stop, 8):
         a, b, c, d = a + x[k], b + x[k + 1], c + x[k + 2], d + x[k + 3]
+        e, f, g, h = e + x[k + 4], f + x[k + 5], g + x[k + 6], h + x[k + 7]
     for k in range(stop, x.size):
         a += x[k]
-    return (a + b) + (c + d)  # type: ignore[no-any-return]
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))  # type: ignore[no-any-return]
 
 
 @kernel
 def added_squares(x: Array) -> float:
     """Sum of the squares of x."""
-    a = b = c = d = x.dtype.type(0)
-    stop = x.size - x.size % 4
-    for k in range(0, stop, 4):
+    a = b = c = d = e = f = g = h = x.dtype.type(0)
+    stop = x.size - x.size % 8
+    for k in range(0, stop, 8):
         a, b = fused(x[k], x[k], a), fused(x[k + 1], x[k + 1], b)
         c, d = fused(x[k + 2], x[k + 2], c), fused(x[k + 3], x[k + 3], d)
+        e, f = fused(x[k + 4], x[k + 4], e), fused(x[k + 5], x[k + 5], f)
+        g, h = fused(x[k + 6], x[k + 6], g), fused(x[k + 7], x[k + 7], h)
     for k in range(stop, x.size):
         a = fused(x[k], x[k], a)
-    return (a + b) + (c + d)  # type: ignore[no-any-return]
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))  # type: ignore[no-any-return]

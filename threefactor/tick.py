@@ -24,7 +24,7 @@ from threefactor.learning_signals import broadcast, from_above, from_above_spars
 from threefactor.optimisers import INTENTIONAL, floor_of
 from threefactor.regularisers import gather_sequence, sequence_signal
 from threefactor.sums import added
-from threefactor.traces import keep_connected, tag_outputs, tag_traces
+from threefactor.traces import keep_connected, measure_traces, tag_outputs, tag_traces
 from threefactor.updates import begin_measure, end_measure, measure_direct, update
 
 FORWARD, LEARN, TAG, UPDATE, RESET, CLEAR, SETTLE, SKIP, LEARN_FORWARD = range(9)  # commands
@@ -105,18 +105,27 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float, mea
     if measuring:
         fill(norms, 0)
         fill(tag_norms, 0)
-    tag_traces(
-        tags, reg, matrix(state, table, block, at.EBAR + rec, n),
-        matrix(state, table, block, at.EPS_A + rec, adaptive), matrix(state, table, block, at.EPS_V + rec, n),
-        matrix(state, table, block, at.RATE_TRACE + rec, n), window(room, 0, n),
-        psi, vector(state, table, block, at.SIGNAL), vector(state, table, block, at.RATE_SIGNAL),
-        vector(state, table, block, at.V), vector(state, table, block, at.ZBAR + rec), pre, mask,
-        vector(state, table, block, at.SCALE)[0], decay, trace_filter[0], trace_filter[1], state[at.ALPHA],
-        state[at.V_RESET], state[at.BETA], vector(state, table, block, at.RHO),
-        state[at.RATE_TRACE_DECAY], state[at.RATE_TRACE_GAIN], state[at.VOLTAGE_L2], rec == 1,
-        measuring, matrix(state, table, block, at.S + rec, n), norms, tag_norms, state[at.BETA_2], state[at.LIFT],
-        state.dtype.type(floor_of(state[at.EPSILON])),
-    )  # fmt: skip
+    floor = state.dtype.type(floor_of(state[at.EPSILON]))
+    plain = rec == 0 and not (has(table, block, at.EPS_A) or has(table, block, at.EPS_V) or has(table, block, at.MASK))
+    if measuring and plain:
+        measure_traces(
+            tags, matrix(state, table, block, at.EBAR, n), matrix(state, table, block, at.S, n), norms, tag_norms, psi,
+            vector(state, table, block, at.SIGNAL), vector(state, table, block, at.ZBAR), decay, trace_filter[0],
+            trace_filter[1], state[at.BETA_2], state[at.LIFT], floor,
+        )  # fmt: skip
+    else:
+        tag_traces(
+            tags, reg, matrix(state, table, block, at.EBAR + rec, n),
+            matrix(state, table, block, at.EPS_A + rec, adaptive), matrix(state, table, block, at.EPS_V + rec, n),
+            matrix(state, table, block, at.RATE_TRACE + rec, n), window(room, 0, n),
+            psi, vector(state, table, block, at.SIGNAL), vector(state, table, block, at.RATE_SIGNAL),
+            vector(state, table, block, at.V), vector(state, table, block, at.ZBAR + rec), pre, mask,
+            vector(state, table, block, at.SCALE)[0], decay, trace_filter[0], trace_filter[1], state[at.ALPHA],
+            state[at.V_RESET], state[at.BETA], vector(state, table, block, at.RHO),
+            state[at.RATE_TRACE_DECAY], state[at.RATE_TRACE_GAIN], state[at.VOLTAGE_L2], rec == 1,
+            measuring, matrix(state, table, block, at.S + rec, n), norms, tag_norms, state[at.BETA_2], state[at.LIFT],
+            floor,
+        )  # fmt: skip
     if measuring:
         state[at.NORMS] += added(norms)
         state[at.NORMS + 1] += added(tag_norms)

@@ -6,9 +6,61 @@ row stand in one function on purpose: a call for each row would cost as much as 
 
 from __future__ import annotations
 
-from threefactor._arithmetic import fused, inverse_root, take_wide_vectors
+from threefactor._arithmetic import fused, take_near_roots, take_wide_vectors, twice_inverse_root
 from threefactor._jit import disjoint, kernel, window
 from threefactor.arrays import Array
+from threefactor.optimisers import half_unit, least_mean
+
+
+@kernel
+def measured(
+    ebar: float, tag: float, mean: float, e: float, signal: float, kappa: float, decay: float, rest: float, least: float
+) -> tuple[float, float, float, float, float]:
+    """Trace, tag and mean square of a synapse a tick later, (L ebar)^2 and 2 / sqrt(s + least); see `tag_traces`."""
+    trace = fused(kappa, ebar, e)
+    step = signal * trace
+    square = step * step
+    mean = fused(rest, square - mean, mean)
+    return trace, fused(decay, tag, step), mean, square, twice_inverse_root(mean + least)
+
+
+@disjoint
+def measure_traces(
+    tags: Array, ebar: Array, s: Array, norms: Array, tag_norms: Array, psi: Array, signal: Array, zbar: Array,
+    decay: float, kappa: float, gain: float, beta_2: float, lift: float, floor: float,
+) -> None:  # fmt: skip
+    """As `tag_traces` does it `measuring`, for a matrix from below onto LIF neurons, without a mask.
+
+    Two rows at a time, which halves the writing of the norms; all arrays are as there.
+    """
+    take_wide_vectors()
+    take_near_roots()
+    rows, one = ebar.shape[0], psi.dtype.type(1)
+    rest, unit, least = one - beta_2, half_unit(lift), psi.dtype.type(least_mean(floor, lift))
+    for i in range(0, rows - 1, 2):
+        p, q, k = gain * zbar[i], gain * zbar[i + 1], i + 1
+        for j in range(psi.size):
+            e, t, m, g, share = measured(
+                ebar[i, j], tags[i, j], s[i, j], p * psi[j], signal[j], kappa, decay, rest, least
+            )
+            e_1, t_1, m_1, g_1, share_1 = measured(
+                ebar[k, j], tags[k, j], s[k, j], q * psi[j], signal[j], kappa, decay, rest, least
+            )
+            ebar[i, j], tags[i, j], s[i, j], ebar[k, j], tags[k, j], s[k, j] = e, t, m, e_1, t_1, m_1
+            norms[j] = fused(g_1, share_1, fused(g, share, norms[j]))
+            tag_norms[j] = fused(t_1 * t_1, share_1, fused(t * t, share, tag_norms[j]))
+    for i in range(rows - rows % 2, rows):
+        p = gain * zbar[i]
+        for j in range(psi.size):
+            e, t, m, g, share = measured(
+                ebar[i, j], tags[i, j], s[i, j], p * psi[j], signal[j], kappa, decay, rest, least
+            )
+            ebar[i, j], tags[i, j], s[i, j] = e, t, m
+            norms[j] = fused(g, share, norms[j])
+            tag_norms[j] = fused(t * t, share, tag_norms[j])
+    for j in range(psi.size):
+        norms[j] *= unit
+        tag_norms[j] *= unit
 
 
 @disjoint
@@ -68,7 +120,9 @@ def tag_traces(
     # of adaptive neurons alone: the compiler takes an index of two terms for one that may be negative
     shape, own, kept = window(psi, first, psi.size), window(e, first, psi.size), window(rho, first, psi.size)
     take_wide_vectors()
+    take_near_roots()
     masked, one = mask.shape[0] > 0, psi.dtype.type(1)
+    rest, unit, least = one - beta_2, half_unit(lift), psi.dtype.type(least_mean(floor, lift))
     # where a row's traces are one number times psi, they need no room of their own
     plain = eps_v.shape[0] == 0 and first == psi.size and reg.shape[0] == 0
     source = psi if plain else e
@@ -103,11 +157,10 @@ def tag_traces(
             if recurrent:
                 signal[i] = 0
             for j in range(psi.size):
-                trace = fused(kappa, ebar[i, j], amount * source[j])
-                step = signal[j] * mask[i, j] * trace if masked else signal[j] * trace
-                square, tag = step * step, fused(decay, tags[i, j], step)
-                mean = fused(beta_2, s[i, j], (one - beta_2) * square)
-                share = inverse_root(fused(lift, mean, floor))
+                heard = signal[j] * mask[i, j] if masked else signal[j]
+                trace, tag, mean, square, share = measured(
+                    ebar[i, j], tags[i, j], s[i, j], amount * source[j], heard, kappa, decay, rest, least
+                )
                 ebar[i, j], tags[i, j], s[i, j] = trace, tag, mean
                 norms[j] = fused(square, share, norms[j])
                 tag_norms[j] = fused(tag * tag, share, tag_norms[j])
@@ -128,6 +181,10 @@ def tag_traces(
         if costing:
             for j in range(psi.size):
                 reg[i, j] += regular[j] * e[j]
+    if measuring:
+        for j in range(psi.size):
+            norms[j] *= unit
+            tag_norms[j] *= unit
 
 
 @disjoint
