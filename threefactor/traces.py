@@ -122,6 +122,7 @@ def tag_traces(
     take_wide_vectors()
     take_near_roots()
     masked, one = mask.shape[0] > 0, psi.dtype.type(1)
+    lift = lift if measuring else one  # which is 0 for other optimisers
     rest, unit, least = one - beta_2, half_unit(lift), psi.dtype.type(least_mean(floor, lift))
     # where a row's traces are one number times psi, they need no room of their own
     plain = eps_v.shape[0] == 0 and first == psi.size and reg.shape[0] == 0
