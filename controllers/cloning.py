@@ -102,7 +102,7 @@ class Cloner(Kept):
         self._rest = self.network.fast.copy()
         self._acting = self._rest.copy()
         self._begun = False
-        observe(x, x, 1.0, x)  # compiled now, not inside a live loop
+        observe(x, x, 1.0, 1.0, x)  # compiled now, not inside a live loop
         standardise(x, x, x, x, 1.0, OBSERVATION_LIMIT)
 
     @classmethod
@@ -253,7 +253,7 @@ class Cloner(Kept):
         """Look, learn, and say what to do; the student's own action is that of before it learnt."""
         numbers = self._numbers
         numbers[COUNT] += 1
-        observe(self._mean, self._squares, float(numbers[COUNT]), x)
+        observe(self._mean, self._squares, float(numbers[COUNT]), 1.0, x)
         y = self._present(x, at_rest)
         own = self._choice(y)
         if self.actions.kind == CATEGORICAL:

@@ -128,7 +128,7 @@ class Learner(Kept):
             places.NOISE_CORRELATION: s.noise_correlation,
             places.WIDTH: 1.0, places.NOVELTY: s.novelty,
             places.DEVIATION_BIAS: s.deviation_bias - NARROWER * self.actions.several,
-            places.WARM_UP: s.warm_up_steps,
+            places.WARM_UP: s.warm_up_steps, places.SETTLING: s.settling_steps,
             places.NORMALISE_ERROR: s.optimiser == "intentional",
             places.LEAST_ERROR: FLOOR_OF_SEVERAL if self.actions.several else FLOOR,
         }.items():  # fmt: skip

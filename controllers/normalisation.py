@@ -15,13 +15,26 @@ LARGE = 1e15
 
 
 @kernel
-def observe(mean: Array, squares: Array, count: float, x: Array) -> None:
-    """Take one more sample into the mean and the summed squared deviations; `count` includes it."""
+def weight_of(n: float, settling: float) -> float:
+    """What the n-th sample, n = 1, 2, ..., counts: 1 up to `settling`, then (settling / n)^2; 0: always 1.
+
+    All samples together then weigh less than twice `settling`: statistics come to rest. What was learnt from a
+    standardised observation is right for that mean and deviation alone.
+    """
+    return 1.0 if settling == 0.0 or n <= settling else (settling / n) ** 2
+
+
+@kernel
+def observe(mean: Array, squares: Array, count: float, weight: float, x: Array) -> None:
+    """Take one more sample of this weight into the mean and the summed squared deviations.
+
+    West 1979, Commun. ACM 22:532. `count` is the weight of all samples, this one included.
+    """
     for i in range(x.size):
         value = min(max(x[i], -LARGE), LARGE)  # its square must be finite, too
         off = value - mean[i]
-        mean[i] += off / count
-        squares[i] += off * (value - mean[i])
+        mean[i] += weight * off / count
+        squares[i] += weight * off * (value - mean[i])
 
 
 @kernel

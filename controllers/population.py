@@ -67,7 +67,7 @@ class Population:
         self._count, self._seen = np.zeros(1), np.zeros(n_seen)
         self._mean, self._squares = np.zeros(n_seen), np.zeros(n_seen)
         self._x = np.zeros(n_seen * (1 + s.n_fields), self.network.state.dtype)
-        self._observe = entry(observe, self._mean, self._squares, 1.0, self._seen)
+        self._observe = entry(observe, self._mean, self._squares, 1.0, 1.0, self._seen)
         self._encode = entry(
             encode, self._x, self._seen, self._mean, self._squares, 1.0, OBSERVATION_LIMIT, s.n_fields
         )  # fmt: skip
@@ -92,7 +92,7 @@ class Population:
         self._seen[:] = row
         if learns:
             self._count[0] += 1.0
-            self._observe(self._mean, self._squares, self._count[0], self._seen)
+            self._observe(self._mean, self._squares, self._count[0], 1.0, self._seen)
         count = self._count[0] if self.settings.normalise_observations else 0.0
         self._encode(
             self._x, self._seen, self._mean, self._squares, count, OBSERVATION_LIMIT, self.settings.n_fields

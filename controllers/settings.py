@@ -70,6 +70,10 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         it does not change what the neurons do at first, but how fast they learn it anew.
     normalise_observations, scale_rewards : bool
         Standardise observations, and divide rewards by the deviation of the discounted return, both running.
+    settling_steps : float
+        Up to this number of them each observation counts alike in the mean and deviation that it is standardised by;
+        the n-th after that by (settling_steps / n)^2, so that these come to rest and what was learnt stays right.
+        0: each counts alike for ever.
     keep_state : bool
         Keep the neurons' state from one episode to the next instead of putting them to rest.
     freeze_hidden : bool
@@ -111,6 +115,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     w_in_scale: NonNegative = 0.5
     normalise_observations: bool = True
     scale_rewards: bool = True
+    settling_steps: NonNegative = 12_000.0
     keep_state: bool = False
     freeze_hidden: bool = False
     dtype: Literal["float32", "float64"] = "float32"

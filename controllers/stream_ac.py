@@ -91,7 +91,7 @@ def blame(error: Array, y: Array, action: Array, noise: Array, discrete: bool, e
 def scaled(reward: float, returns: Array, count: float) -> float:
     """Reward over the running deviation of the discounted return; `count` includes it."""
     returns[NOW, 0] = DISCOUNT * returns[NOW, 0] + min(max(reward, -LARGE), LARGE)
-    observe(returns[MEAN], returns[SQUARES], count, returns[NOW])
+    observe(returns[MEAN], returns[SQUARES], count, 1.0, returns[NOW])
     return standard(reward, 0.0, returns[SQUARES, 0], count, LARGE)
 
 
@@ -118,7 +118,7 @@ def drive(
         return BAD_OBSERVATION
     if command != ACT:
         numbers[OBSERVATIONS] += 1.0
-        observe(seen[MEAN], seen[SQUARES], numbers[OBSERVATIONS], given)
+        observe(seen[MEAN], seen[SQUARES], numbers[OBSERVATIONS], 1.0, given)
     if command == BEGIN:
         forget(actor)
         forget(critic)

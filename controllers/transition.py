@@ -14,7 +14,7 @@ import math
 
 from controllers import places
 from controllers.encoding import encode, novelty
-from controllers.normalisation import observe
+from controllers.normalisation import observe, weight_of
 from controllers.policies import (
     CATEGORICAL,
     categorical_error,
@@ -237,12 +237,14 @@ def drive(
         readout(critic, critic_table, at.ERROR)[0] = -1.0
         tick.run(critic, critic_table, critic, critic, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
     if command != ACT and not terminated:
-        memory[places.COUNT] += 1.0
+        memory[places.SEEN] += 1.0
+        weight = weight_of(memory[places.SEEN], memory[places.SETTLING])
+        memory[places.COUNT] += weight
         mean, squares = (
             places.statistics_of(memory, sizes, places.MEAN),
             places.statistics_of(memory, sizes, places.SQUARES),
         )
-        observe(mean, squares, memory[places.COUNT], given)
+        observe(mean, squares, memory[places.COUNT], weight, given)
         present(critic, critic_table, memory, own, sizes)
         for k in range(ticks):
             if k > 0:
