@@ -53,6 +53,16 @@ def present(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints) -
 
 
 @kernel
+def take(memory: Array, sizes: Ints, given: Array) -> None:
+    """Take an observation into the running statistics, by a weight that falls once they have settled."""
+    memory[places.SEEN] += 1.0
+    weight = weight_of(memory[places.SEEN], memory[places.SETTLING])
+    memory[places.COUNT] += weight
+    mean = places.statistics_of(memory, sizes, places.MEAN)
+    observe(mean, places.statistics_of(memory, sizes, places.SQUARES), memory[places.COUNT], weight, given)
+
+
+@kernel
 def inside(memory: Array, sizes: Ints, given: Array) -> bool:
     """Whether the observation lies in its space, but for what rounding does."""
     low, high = places.statistics_of(memory, sizes, places.LOW), places.statistics_of(memory, sizes, places.HIGH)
@@ -237,14 +247,7 @@ def drive(
         readout(critic, critic_table, at.ERROR)[0] = -1.0
         tick.run(critic, critic_table, critic, critic, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
     if command != ACT and not terminated:
-        memory[places.SEEN] += 1.0
-        weight = weight_of(memory[places.SEEN], memory[places.SETTLING])
-        memory[places.COUNT] += weight
-        mean, squares = (
-            places.statistics_of(memory, sizes, places.MEAN),
-            places.statistics_of(memory, sizes, places.SQUARES),
-        )
-        observe(mean, squares, memory[places.COUNT], weight, given)
+        take(memory, sizes, given)
         present(critic, critic_table, memory, own, sizes)
         for k in range(ticks):
             if k > 0:

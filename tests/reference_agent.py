@@ -151,9 +151,12 @@ class Twin:
         return reward / math.sqrt(np.var(self.returns, ddof=1) + 1e-8)
 
     def _inputs(self, x: Floats) -> Floats:
-        seen = np.array(self.seen)
-        deviation = np.sqrt(seen.var(0, ddof=1) + 1e-8) if len(seen) > 1 else math.sqrt(1.0 + 1e-8)
-        standard = np.clip((x - seen.mean(0)) / deviation, -10.0, 10.0)
+        seen, order = np.array(self.seen), np.arange(1, len(self.seen) + 1)
+        weights = np.minimum(1.0, (self.s.settling_steps or np.inf) / order) ** 2
+        mean = np.average(seen, 0, weights)
+        squares = weights @ (seen - mean) ** 2
+        deviation = np.sqrt(squares / (weights.sum() - 1.0) + 1e-8) if len(seen) > 1 else math.sqrt(1.0 + 1e-8)
+        standard = np.clip((x - mean) / deviation, -10.0, 10.0)
         return encoded(standard if self.s.normalise_observations else x, self.s.n_fields)
 
     def _look(self, x: Floats) -> None:

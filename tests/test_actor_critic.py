@@ -224,12 +224,12 @@ ALL_PARTS: dict[str, Any] = {
     "n_fields": 5, "novelty": 0.4, "baseline_rate": 0.3, "noise_correlation": 0.6, "deviation_bias": 0.7,
     "warm_ticks": 3, "entropy": 0.05, "actor_rate": 0.001, "critic_rate": 0.1, "optimiser": "intentional",
     "scale_rewards": False, "normalise_observations": True, "w_in_scale": 1.5, "dtype": "float64",
-    "warm_up_steps": 70.0,
+    "warm_up_steps": 70.0, "settling_steps": 30.0,
 }  # fmt: skip
 TWINS: dict[str, dict[str, Any]] = {
     "plain": {}, "memory": MEMORY, "kept": {**MEMORY, "keep_state": True},
     "obgd": {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02, "warm_up_steps": 0.0},
-    "scaled": {"scale_rewards": True, "warm_up_steps": 20.0},
+    "scaled": {"scale_rewards": True, "warm_up_steps": 20.0, "settling_steps": 0.0},
     "raw": {"normalise_observations": False}, "no_fields": {"n_fields": 0, "warm_ticks": 1, "noise_correlation": 0.0},
 }  # fmt: skip
 

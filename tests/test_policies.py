@@ -13,7 +13,7 @@ from gymnasium.spaces import Discrete
 
 from controllers import ActorCritic, places, policies
 from controllers import transition as compiled
-from controllers.normalisation import LARGE, observe, standardise
+from controllers.normalisation import LARGE, observe, standardise, weight_of
 from tests.checks import observation_at, play
 from tests.reference_agent import Errors
 from threefactor.readouts import softmax
@@ -169,12 +169,28 @@ def test_welford_equals_numpy() -> None:
     samples = np.random.default_rng(1).normal([0.0, 1e3, -5.0], [1.0, 0.1, 0.0], (200, 3))
     mean, squares, out = np.zeros(3), np.zeros(3), np.ones(3)
     for n, x in enumerate(samples, 1):
-        observe(mean, squares, float(n), x)
+        observe(mean, squares, float(n), 1.0, x)
         standardise(out, x, mean, squares, float(n), 10.0)
         deviation = np.sqrt(np.var(samples[:n], axis=0, ddof=1) + 1e-8) if n > 1 else np.ones(3)
         np.testing.assert_allclose(out, (x - samples[:n].mean(0)) / deviation, rtol=1e-6, atol=1e-6)
     standardise(out, np.array([1e9, -1e9, -5.0]), mean, squares, 200.0, 10.0)
     np.testing.assert_allclose(out, [10.0, -10.0, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("settling", [0.0, 1.0, 20.0, 200.0])
+def test_settling_statistics_equal_weighted_numpy(settling: float) -> None:
+    """Mean and deviations are numpy's of samples that count 1 up to `settling`, then (settling / n)^2; 0: always 1."""
+    samples = np.random.default_rng(1).normal([0.0, 1e3], [1.0, 0.1], (300, 2)) + np.linspace(0.0, 5.0, 300)[:, None]
+    order = np.arange(1, 301)
+    weights = np.where((order <= settling) | (settling == 0.0), 1.0, (settling / order) ** 2)
+    mean, squares, total = np.zeros(2), np.zeros(2), 0.0
+    for n, x in enumerate(samples, 1):
+        weight = weight_of(float(n), settling)
+        total += weight
+        observe(mean, squares, total, weight, x)
+    np.testing.assert_allclose(mean, np.average(samples, 0, weights), rtol=1e-10)
+    np.testing.assert_allclose(squares, weights @ (samples - mean) ** 2, rtol=1e-7)
+    assert settling == 0.0 or total < 2.0 * settling
 
 
 def test_agent_standardises_by_all_it_has_seen() -> None:
@@ -249,7 +265,7 @@ def test_statistics_of_huge_samples_are_finite() -> None:
     """Mean and deviations stay finite whatever comes, and are then those of samples cut to LARGE."""
     mean, squares, out = np.zeros(2), np.zeros(2), np.zeros(2)
     for n, x in enumerate(([1.7e308, 1e300], [-1.7e308, -1e31], [1e300, 0.0]), 1):
-        observe(mean, squares, float(n), np.array(x))
+        observe(mean, squares, float(n), 1.0, np.array(x))
         standardise(out, np.array(x), mean, squares, float(n), 10.0)
         assert np.isfinite([mean, squares, out]).all()
     np.testing.assert_allclose(mean, [LARGE / 3.0, 0.0], rtol=1e-12, atol=1e-12 * LARGE)
