@@ -30,6 +30,7 @@ from threefactor._lanes import LANES
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, horizon
 from threefactor.deferred_tags import KINDS, KINDS_A
+from threefactor.filters import adaptation_decays, decay, trace_filter
 from threefactor.settings import NetworkSettings
 from threefactor.surrogates import SURROGATES
 
@@ -172,7 +173,7 @@ def _stride(s: NetworkSettings, masked: bool, starts: Starts) -> int:
     stacked = len(s.n_hidden) > 1  # learning signals then need a layer's rows as they are at each tick
     if _defers(s, masked) != WEIGHTS or starts or any(s.n_adaptive) or s.normalise_current or stacked:
         return 1
-    left = _trace_filter(s, 0)[0] * _decay(s.dt, s.tau_m)  # of activity and trace together, after a tick
+    left = trace_filter(s, 0)[0] * decay(s.dt, s.tau_m)  # of activity and trace together, after a tick
     return next((stride for stride in STRIDES if left**stride >= LEAST), 1)
 
 
@@ -332,16 +333,12 @@ def _moved(table: Ints, regions: dict[str, Region], distance: int) -> Ints:
     return moved
 
 
-def _decay(dt: float, tau: float) -> float:
-    return math.exp(-dt / tau) if tau > 0.0 else 0.0
-
-
 def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
     """Write the numbers of the settings, as decays and gains, into the head of the buffer."""
-    alpha, kappa_out = _decay(s.dt, s.tau_m), _decay(s.dt, s.tau_out)
+    alpha, kappa_out = decay(s.dt, s.tau_m), decay(s.dt, s.tau_out)
     v_reset = s.threshold if s.reset == "next_tick" else alpha * s.threshold
     per_sequence = math.isinf(s.rate_tau)
-    rate_decay, rate_trace_decay = _decay(s.dt, s.rate_tau), 1.0 if per_sequence else _decay(s.dt, s.rate_trace_tau)
+    rate_decay, rate_trace_decay = decay(s.dt, s.rate_tau), 1.0 if per_sequence else decay(s.dt, s.rate_trace_tau)
     parameters = {
         ALPHA: alpha, ZETA: 1.0 if s.current_gain == "unit" else 1.0 - alpha, BETA: s.adaptation_strength,
         V_TH: s.threshold, V_RESET: v_reset, REFRACTORY: round(s.refractory / s.dt),
@@ -359,36 +356,12 @@ def fill_parameters(state: Array, table: Ints, s: NetworkSettings) -> None:
     for place, value in parameters.items():
         state[place] = value
     for block in range(len(s.n_hidden)):
-        view(state, table, block, RHO)[:] = _adaptation_decays(s, block)
+        view(state, table, block, RHO)[:] = adaptation_decays(s, block)
         below = len(s.n_hidden) - 1 - block if s.credit == "layerwise" else 0
-        view(state, table, block, FILTER)[:] = _trace_filter(s, below)
-        for field, decay in ((KAPPA_POWERS, _trace_filter(s, below)[0]), (ALPHA_POWERS, alpha)):
+        view(state, table, block, FILTER)[:] = trace_filter(s, below)
+        for field, kept in ((KAPPA_POWERS, trace_filter(s, below)[0]), (ALPHA_POWERS, alpha)):
             powers = view(state, table, block, field)
-            powers[:] = decay ** np.arange(powers.size)
-
-
-def _adaptation_decays(s: NetworkSettings, block: int) -> Array:
-    """Decay of the adaptation of each neuron of a layer, time constants spread geometrically; 0 for LIF neurons."""
-    n, n_alif = s.n_hidden[block], s.n_adaptive[block] if s.n_adaptive else 0
-    longest = s.tau_adaptation if s.tau_adaptation_longest is None else s.tau_adaptation_longest
-    rho = np.zeros(n)
-    rho[n - n_alif :] = np.exp(-s.dt / np.geomspace(s.tau_adaptation, longest, n_alif))
-    return rho
-
-
-def _trace_filter(s: NetworkSettings, below: int) -> tuple[float, float, float]:
-    """Decay and gain of the filtered traces of a layer `below` steps under the last, and gain of its mean surrogate.
-
-    The spike of a lower layer reaches the readout through the membranes of the layers above as well as through the
-    readout's own filter. One exponential with the summed time constant and the same area stands for that chain, at no
-    cost: with it the gradient of the lower of two layers has a cosine to BPTT of .999 to .955 for slopes 1 to 100, and
-    .97 to .82 of its norm (tests/test_gradients.py prints them); with the readout's filter alone the cosine was .988 to
-    .917, and the norm a tenth.
-    """
-    tau = s.tau_out if s.tau_trace is None else s.tau_trace
-    base, decay = _decay(s.dt, tau), _decay(s.dt, tau + below * s.tau_m)
-    area = (1.0 if s.trace_gain == "one_minus_decay" else 1.0 / (1.0 - base)) / (1.0 - _decay(s.dt, s.tau_m)) ** below
-    return decay, (1.0 - decay) * area, 1.0 - decay
+            powers[:] = kept ** np.arange(powers.size)
 
 
 @kernel
