@@ -115,7 +115,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     w_in_scale: NonNegative = 0.5
     normalise_observations: bool = True
     scale_rewards: bool = True
-    settling_steps: NonNegative = 12_000.0
+    settling_steps: NonNegative = 30_000.0
     keep_state: bool = False
     freeze_hidden: bool = False
     dtype: Literal["float32", "float64"] = "float32"
