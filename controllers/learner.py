@@ -11,25 +11,23 @@ import numpy.typing as npt
 
 from controllers import places
 from controllers import transition as compiled
+from controllers.agent_networks import MOST_TOGETHER, completed, networks_of
 from controllers.annealing import Annealing
 from controllers.noise import Noise
-from controllers.policies import GAUSSIAN
-from controllers.settings import ActorCriticSettings, tau_of
+from controllers.settings import ActorCriticSettings
 from controllers.spaces import Actions
-from threefactor import Network, SlopeSchedule
+from threefactor import SlopeSchedule
 from threefactor import layout as at
 from threefactor._jit import entry
 from threefactor.arrays import Array
 from threefactor.checkpoints import Kept, restore
 from threefactor.settings import build
 
-MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
 NARROWER = 3.0  # of an action of several entries: its first deviation is divided by exp of this
 # least deviation, of one entry and of each of several: joints that are quite still, which costs no force, learn nothing
 LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
 # floor of the TD error's usual size; bodies with many joints soon have errors well below the first
 FLOOR, FLOOR_OF_SEVERAL = 0.1, 0.01
-DECAYS, OF_SEVERAL = (0.5, 0.4), (0.2, 0.2)  # of membrane and readout; what moves a body of many joints must not lag
 LARGEST = np.finfo(np.float64).max
 
 
@@ -53,45 +51,15 @@ class Learner(Kept):
     def __init__(
         self, n_observation: int, action_space: gym.Space[Any], seed: int, n_copies: int, **settings: Any
     ) -> None:
-        s = build(ActorCriticSettings, **settings)
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         self.n_copies = int(n_copies)
-        moves = self.actions.several and self.actions.kind == GAUSSIAN
-        membrane, readout = OF_SEVERAL if moves else DECAYS
-        membrane = membrane if s.membrane_decay is None else s.membrane_decay
-        readout = readout if s.readout_decay is None else s.readout_decay
-        self.settings = msgspec.structs.replace(s, membrane_decay=membrane, readout_decay=readout)
-        # steps of all copies taken together change a value by half its TD error at most: more would overshoot
-        intentional = s.optimiser == "intentional"
-        most = MOST_TOGETHER / self.n_copies if intentional else np.inf
-        # the changes of the entries' log-probabilities, which add up to that of the action, are of either sign
-        actor_rate = s.actor_rate * (np.sqrt(self.actions.n_action) if intentional else 1.0)
-        shared: dict[str, Any] = {
-            "n_in": self.n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
-            "n_adaptive": round(s.adaptive_share * s.n_hidden),
-            "recurrent": s.recurrent, "bias": True,
-            "tau_m": tau_of(membrane), "tau_out": tau_of(readout), "tau_adaptation": tau_of(s.adaptation_decay),
-            "tau_adaptation_longest": tau_of(s.longest_adaptation_decay),
-            "adaptation_strength": s.adaptation_strength,
-            # a reset that lasts into the next step would be noise where a step is all that a neuron has to answer in
-            "normalise_current": True, "reset": "same_tick",
-            "surrogate": s.surrogate, "slope": s.slope, "height": s.height, "normalisation": s.normalisation,
-            "optimiser": s.optimiser, "beta_2": 0.9999, "freeze_hidden": s.freeze_hidden,
-            "w_in_scale": s.w_in_scale, "w_out_scale": 0.0, "n_copies": self.n_copies, "dtype": s.dtype,
-        }  # fmt: skip
-        self.actor = Network(
-            n_out=self.actions.n_readout, learning_rate=min(actor_rate, most), overshoot=s.actor_overshoot,
-            seed=2 * self.seed, **shared,
-        )  # fmt: skip
-        self.critic = Network(
-            n_out=1, learning_rate=min(s.critic_rate, most), overshoot=s.critic_overshoot, seed=2 * self.seed + 1,
-            **shared,
-        )  # fmt: skip
-        for network in (self.actor, self.critic):
-            network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
+        s = completed(build(ActorCriticSettings, **settings), self.n_observation, self.actions)
+        self.settings = s
+        self.actor, self.critic = networks_of(s, self.n_observation, self.actions, self.seed, self.n_copies)
         self.schedule = SlopeSchedule(s.slope_schedule)
         # what has many joints does better and better for long: near its best so far is not near its end
-        self.annealing = Annealing(*((0.0, 0.0) if self.actions.several else (s.step_annealing, s.noise_annealing)))
+        factors = (s.step_annealing, s.noise_annealing, s.sample_annealing)
+        self.annealing = Annealing(*((0.0, 0.0, 0.0) if self.actions.several else factors))
         self._actor_rate = self.actor.learning_rate
         actions = self.actions
         self._draws = Noise(self.seed, actions.n_noise)
@@ -128,7 +96,7 @@ class Learner(Kept):
             places.NOISE_CORRELATION: s.noise_correlation,
             places.WIDTH: 1.0, places.NOVELTY: s.novelty,
             places.DEVIATION_BIAS: s.deviation_bias - NARROWER * self.actions.several,
-            places.WARM_UP: s.warm_up_steps, places.SETTLING: s.settling_steps,
+            places.WARM_UP: s.warm_up_steps, places.SAMPLE_WEIGHT: 1.0,
             places.NORMALISE_ERROR: s.optimiser == "intentional",
             places.LEAST_ERROR: FLOOR_OF_SEVERAL if self.actions.several else FLOOR,
         }.items():  # fmt: skip
@@ -272,6 +240,7 @@ class Learner(Kept):
         self.annealing.update(episode_return)
         self.actor.learning_rate = self._actor_rate * self.annealing.step_share
         self._memory[places.WIDTH] = self.annealing.width_share
+        self._memory[places.SAMPLE_WEIGHT] = self.annealing.sample_weight
 
     def _action(self, copy: int) -> Any:
         return self.actions.decode(self._chosen[copy])

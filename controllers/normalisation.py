@@ -15,16 +15,6 @@ LARGE = 1e15
 
 
 @kernel
-def weight_of(n: float, settling: float) -> float:
-    """What the n-th sample, n = 1, 2, ..., counts: 1 up to `settling`, then (settling / n)^2; 0: always 1.
-
-    All samples together then weigh less than twice `settling`: statistics come to rest. What was learnt from a
-    standardised observation is right for that mean and deviation alone.
-    """
-    return 1.0 if settling == 0.0 or n <= settling else (settling / n) ** 2
-
-
-@kernel
 def observe(mean: Array, squares: Array, count: float, weight: float, x: Array) -> None:
     """Take one more sample of this weight into the mean and the summed squared deviations.
 

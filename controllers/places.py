@@ -17,8 +17,8 @@ from threefactor.arrays import Array, Ints
     COUNT, RETURN_COUNT, RETURN_MEAN, RETURN_SQUARES, TD_ERROR, DISCOUNT, TRACE_DECAY, ENTROPY, SIGMA_FLOOR,
     OBSERVATION_LIMIT, SCALE_REWARDS, NORMALISE, KEEP_STATE, REWARD_SCALE, MEAN_TD_ERROR, MEAN_RATE, STEPS, BASELINE,
     BASELINE_RATE, NOISE_CORRELATION, NOVELTY, DEVIATION_BIAS, NORMALISE_ERROR, ERRORS, ERROR_SQUARE, ERROR_SIZE,
-    LEAST_ERROR, WIDTH, WARM_UP, EPISODES, SEEN, SETTLING, N_NUMBERS,
-) = range(33)  # fmt: skip
+    LEAST_ERROR, WIDTH, WARM_UP, EPISODES, SAMPLE_WEIGHT, N_NUMBERS,
+) = range(32)  # fmt: skip
 MEAN, SQUARES, LOW, HIGH, N_STATISTICS = range(5)  # of observations: running mean, summed squared deviations, bounds
 VALUE, RETURN, EPISODE_RETURN, N_OWN = range(4)  # places in `own`, of which each copy has one: numbers, then vectors
 # Places in `sizes`; behind them, for a categorical policy, where the choices of each action start, and where they end

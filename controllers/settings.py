@@ -19,8 +19,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     ----------
     n_hidden : int
         Neurons of the actor's, and as many of the critic's, population.
-    n_fields : int
-        Receptive fields of each entry of the observation, which the network sees beside the entry itself.
+    n_fields : int or None
+        Receptive fields of each entry of the observation, which the network sees beside the entry itself. None: 12, or
+        20 if the observation has but one or two entries, whose every detail the network then has room for.
     discount, trace_decay : float
         gamma and lambda: what a tag keeps from one transition to the next is their product.
     optimiser : {"intentional", "obgd", "sgd", "adam"}
@@ -43,9 +44,11 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range; exp of
         this - 3 if an action has several entries, which push to and fro against each other. The policy's means are in
         units of the deviation, see `controllers.policies.draw_gaussian`.
-    step_annealing, noise_annealing : float
+    step_annealing, noise_annealing, sample_annealing : float
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns, where
-        that is below 1; 0: they do not. Nor do they if an action has several entries. See `controllers.annealing`.
+        that is below 1; 0: they do not. So, to the square of the last, does what an observation counts in the mean and
+        deviation that it is standardised by: they come to rest, and what was learnt stays right. None of this if an
+        action has several entries. See `controllers.annealing`.
     warm_up_steps : float
         The actor's step grows in proportion to the steps done, up to this number of them, or in four episodes if those
         take less; 0: it is whole from the first on. What a critic that has seen nothing yet makes of the first rewards
@@ -70,10 +73,6 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         it does not change what the neurons do at first, but how fast they learn it anew.
     normalise_observations, scale_rewards : bool
         Standardise observations, and divide rewards by the deviation of the discounted return, both running.
-    settling_steps : float
-        Up to this number of them each observation counts alike in the mean and deviation that it is standardised by;
-        the n-th after that by (settling_steps / n)^2, so that these come to rest and what was learnt stays right.
-        0: each counts alike for ever.
     keep_state : bool
         Keep the neurons' state from one episode to the next instead of putting them to rest.
     freeze_hidden : bool
@@ -83,7 +82,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     """
 
     n_hidden: Annotated[int, Meta(ge=1)] = 128
-    n_fields: Annotated[int, Meta(ge=0)] = 12
+    n_fields: Annotated[int, Meta(ge=0)] | None = None
     discount: Fraction = 0.99
     trace_decay: Fraction = 0.8
     optimiser: Literal["intentional", "obgd", "sgd", "adam"] = "intentional"
@@ -98,6 +97,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     deviation_bias: float = 2.0
     step_annealing: NonNegative = 5.0
     noise_annealing: NonNegative = 2.5
+    sample_annealing: NonNegative = 2.5
     warm_up_steps: NonNegative = 3000.0
     membrane_decay: Fraction | None = None
     readout_decay: Fraction | None = None
@@ -115,7 +115,6 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     w_in_scale: NonNegative = 0.5
     normalise_observations: bool = True
     scale_rewards: bool = True
-    settling_steps: NonNegative = 30_000.0
     keep_state: bool = False
     freeze_hidden: bool = False
     dtype: Literal["float32", "float64"] = "float32"

@@ -14,7 +14,7 @@ import math
 
 from controllers import places
 from controllers.encoding import encode, novelty
-from controllers.normalisation import observe, weight_of
+from controllers.normalisation import observe
 from controllers.policies import (
     CATEGORICAL,
     categorical_error,
@@ -54,9 +54,8 @@ def present(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints) -
 
 @kernel
 def take(memory: Array, sizes: Ints, given: Array) -> None:
-    """Take an observation into the running statistics, by a weight that falls once they have settled."""
-    memory[places.SEEN] += 1.0
-    weight = weight_of(memory[places.SEEN], memory[places.SETTLING])
+    """Take an observation into the running statistics, by a weight that shrinks as the policy does well."""
+    weight = memory[places.SAMPLE_WEIGHT]
     memory[places.COUNT] += weight
     mean = places.statistics_of(memory, sizes, places.MEAN)
     observe(mean, places.statistics_of(memory, sizes, places.SQUARES), memory[places.COUNT], weight, given)

@@ -37,7 +37,7 @@ from envs import DelayedCue
 from threefactor.pictures import running_mean
 
 # for tasks that hide part of their state: most neurons adapt, over 5 to 1,000 steps; the rest follows at once
-MEMORY = {"adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0}
+MEMORY = {"adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0, "n_fields": 12}
 PEER = {"agent": "StreamAC"}  # settings of a condition that is no spiking agent
 STORE = RESULTS / "control_runs.jsonl"
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2

@@ -33,7 +33,7 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "narrow at first": {"deviation_bias": -0.5},
     "initial weights of usual size": {"w_in_scale": 1.0},
     "no warm-up of the actor": {"warm_up_steps": 0.0},
-    "statistics of observations never settle": {"settling_steps": 0.0},
+    "statistics of observations never rest": {"sample_annealing": 0.0},
     "steps never smaller": {"step_annealing": 0.0},
     "noise never smaller": {"noise_annealing": 0.0},
     **{f"slope {slope}": {"slope": float(slope)} for slope in (2, 10, 50, 100)},

@@ -1,0 +1,79 @@
+"""The two networks of the actor-critic, as its settings and its world ask for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from controllers.policies import GAUSSIAN
+from controllers.settings import ActorCriticSettings, tau_of
+from controllers.spaces import Actions
+from threefactor import Network
+
+MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
+DECAYS, OF_SEVERAL = (0.5, 0.4), (0.2, 0.2)  # of membrane and readout; what moves a body of many joints must not lag
+FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
+
+
+def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> ActorCriticSettings:
+    """Settings with a number for each None, which depends on what is observed and done."""
+    membrane, readout = OF_SEVERAL if actions.several and actions.kind == GAUSSIAN else DECAYS
+    chosen = {
+        "membrane_decay": membrane, "readout_decay": readout,
+        "n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS,
+    }  # fmt: skip
+    open_ = {name: value for name, value in chosen.items() if getattr(s, name) is None}
+    return msgspec.structs.replace(s, **open_)
+
+
+def networks_of(
+    s: ActorCriticSettings, n_observation: int, actions: Actions, seed: int, n_copies: int
+) -> tuple[Network, Network]:
+    """Actor and critic.
+
+    Parameters
+    ----------
+    s : ActorCriticSettings
+        `completed` ones.
+    n_observation : int
+        Entries of the observation.
+    actions : Actions
+        What the actor's readout is to choose from.
+    seed : int
+        Of the agent; the networks' are twice this, and one more.
+    n_copies : int
+        Copies that share the networks.
+    """
+    assert s.n_fields is not None
+    assert s.membrane_decay is not None
+    assert s.readout_decay is not None
+    # steps of all copies taken together change a value by half its TD error at most: more would overshoot
+    intentional = s.optimiser == "intentional"
+    most = MOST_TOGETHER / n_copies if intentional else np.inf
+    # the changes of the entries' log-probabilities, which add up to that of the action, are of either sign
+    actor_rate = s.actor_rate * (np.sqrt(actions.n_action) if intentional else 1.0)
+    shared: dict[str, Any] = {
+        "n_in": n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
+        "n_adaptive": round(s.adaptive_share * s.n_hidden),
+        "recurrent": s.recurrent, "bias": True,
+        "tau_m": tau_of(s.membrane_decay), "tau_out": tau_of(s.readout_decay),
+        "tau_adaptation": tau_of(s.adaptation_decay), "tau_adaptation_longest": tau_of(s.longest_adaptation_decay),
+        "adaptation_strength": s.adaptation_strength,
+        # a reset that lasts into the next step would be noise where a step is all that a neuron has to answer in
+        "normalise_current": True, "reset": "same_tick",
+        "surrogate": s.surrogate, "slope": s.slope, "height": s.height, "normalisation": s.normalisation,
+        "optimiser": s.optimiser, "beta_2": 0.9999, "freeze_hidden": s.freeze_hidden,
+        "w_in_scale": s.w_in_scale, "w_out_scale": 0.0, "n_copies": n_copies, "dtype": s.dtype,
+    }  # fmt: skip
+    actor = Network(
+        n_out=actions.n_readout, learning_rate=min(actor_rate, most), overshoot=s.actor_overshoot,
+        seed=2 * seed, **shared,
+    )  # fmt: skip
+    critic = Network(
+        n_out=1, learning_rate=min(s.critic_rate, most), overshoot=s.critic_overshoot, seed=2 * seed + 1, **shared
+    )
+    for network in (actor, critic):
+        network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
+    return actor, critic
