@@ -84,9 +84,10 @@ class Twin:
         several = math.prod(self.space.shape or ()) > 1
         self.bias, self.floor = self.s.deviation_bias - (3.0 if several else 0.0), 0.03 if several else 1e-3
         self.ends = np.cumsum(getattr(self.space, "nvec", getattr(self.space, "n", 0)))  # of the choices of each entry
-        self.width = 1.0  # what exploration is scaled by
+        self.width = self.sample_weight = 1.0  # what exploration is scaled by, what an observation counts
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
         self.returns: list[float] = []
+        self.counted: list[float] = []
         self.episodes = 0
         self.errors = Errors(0.01 if several else 0.1)
         self.total = self.baseline = self.value = self.td_error = 0.0
@@ -151,8 +152,7 @@ class Twin:
         return reward / math.sqrt(np.var(self.returns, ddof=1) + 1e-8)
 
     def _inputs(self, x: Floats) -> Floats:
-        seen, order = np.array(self.seen), np.arange(1, len(self.seen) + 1)
-        weights = np.minimum(1.0, (self.s.settling_steps or np.inf) / order) ** 2
+        seen, weights = np.array(self.seen), np.array(self.counted)
         mean = np.average(seen, 0, weights)
         squares = weights @ (seen - mean) ** 2
         deviation = np.sqrt(squares / (weights.sum() - 1.0) + 1e-8) if len(seen) > 1 else math.sqrt(1.0 + 1e-8)
@@ -161,6 +161,7 @@ class Twin:
 
     def _look(self, x: Floats) -> None:
         self.seen.append(x)
+        self.counted.append(self.sample_weight)
         self.inputs = self._inputs(x)
 
     def _take_action(self) -> Any:

@@ -216,6 +216,23 @@ def test_unknown_settings_are_refused() -> None:
         ActorCritic(4, DISCRETE, n_hiden=3)
 
 
+@pytest.mark.parametrize(
+    ("n", "space", "expected"),
+    [
+        (1, DISCRETE, (20, 0.5, 0.4)),
+        (2, BOX, (20, 0.2, 0.2)),
+        (3, SEVERAL, (12, 0.5, 0.4)),
+        (3, BOX, (12, 0.2, 0.2)),
+    ],
+)
+def test_what_is_left_open_follows_from_the_spaces(n: int, space: gym.Space[Any], expected: tuple[float, ...]) -> None:
+    """Few entries have more receptive fields, boxes of several actions faster neurons; what is given stays."""
+    s = ActorCritic(n, space, n_hidden=4).settings
+    assert (s.n_fields, s.membrane_decay, s.readout_decay) == expected
+    s = ActorCritic(n, space, n_hidden=4, n_fields=3, membrane_decay=0.1, readout_decay=0.0).settings
+    assert (s.n_fields, s.membrane_decay, s.readout_decay) == (3, 0.1, 0.0)
+
+
 # --- the whole step --------------------------------------------------------------------------------------------------
 
 
@@ -224,12 +241,12 @@ ALL_PARTS: dict[str, Any] = {
     "n_fields": 5, "novelty": 0.4, "baseline_rate": 0.3, "noise_correlation": 0.6, "deviation_bias": 0.7,
     "warm_ticks": 3, "entropy": 0.05, "actor_rate": 0.001, "critic_rate": 0.1, "optimiser": "intentional",
     "scale_rewards": False, "normalise_observations": True, "w_in_scale": 1.5, "dtype": "float64",
-    "warm_up_steps": 70.0, "settling_steps": 30.0,
+    "warm_up_steps": 70.0,
 }  # fmt: skip
 TWINS: dict[str, dict[str, Any]] = {
     "plain": {}, "memory": MEMORY, "kept": {**MEMORY, "keep_state": True},
     "obgd": {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02, "warm_up_steps": 0.0},
-    "scaled": {"scale_rewards": True, "warm_up_steps": 20.0, "settling_steps": 0.0},
+    "scaled": {"scale_rewards": True, "warm_up_steps": 20.0},
     "raw": {"normalise_observations": False}, "no_fields": {"n_fields": 0, "warm_ticks": 1, "noise_correlation": 0.0},
 }  # fmt: skip
 
@@ -247,7 +264,9 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
     agent.annealing.update = lambda _: None  # type: ignore[method-assign]  # tests/test_annealing.py
     for t in range(55):
         twin.width = 1.0 if t < 26 else 0.4  # changes between episodes
+        twin.sample_weight = 1.0 if t < 26 else 0.16
         agent._memory[places.WIDTH] = agent.annealing.width = twin.width
+        agent._memory[places.SAMPLE_WEIGHT] = twin.sample_weight
         if t == 0 or any(ends_at(t - 1)):
             x = observation_at(agent, t)
             twin.fresh = agent._noise[0].copy()

@@ -1,4 +1,4 @@
-"""Annealing by progress: the shares, and that the actor's step and exploration follow them."""
+"""Annealing by progress: the shares, and that step, exploration and the statistics of observations follow them."""
 
 from __future__ import annotations
 
@@ -10,64 +10,74 @@ from controllers import ActorCritic, places
 from controllers.annealing import Annealing
 
 
-def shares(returns: list[float], step: float, width: float) -> tuple[float, float]:
-    """The shares from the definition."""
+def clip(share: float, least: float) -> float:
+    """The share, from the least one to 1."""
+    return min(max(share, least), 1.0)
+
+
+def shares(returns: list[float], step: float, width: float, sample: float) -> tuple[float, float, float]:
+    """The shares from the definition: of step, width and sample."""
     mean, means = 0.0, []
     for n, value in enumerate(returns, 1):
         mean += max(0.1, 1.0 / n) * (value - mean)
         means.append(mean)
     if len(returns) <= 20 or max(returns) == min(means):
-        return 1.0, 1.0
+        return 1.0, 1.0, 1.0
     left = 1.0 - (mean - min(means)) / (max(returns) - min(means))
-    return min(max(step * left, 0.005), 1.0), min(max(width * left, 0.1), 1.0)
+    return clip(step * left, 0.005), clip(width * left, 0.1), clip((sample * left) ** 2, 0.01)
 
 
 def test_shares_equal_the_definition() -> None:
     """After each of 300 returns that rise, stay and fall, at 1e-12; progress stays within 0 and 1."""
-    rng, annealing, returns = np.random.default_rng(0), Annealing(5.0, 2.5), []
+    rng, annealing, returns = np.random.default_rng(0), Annealing(5.0, 2.5, 2.0), []
     seen = set()
     for n in range(300):
         returns.append(float(rng.normal(min(n, 100) if n < 200 else 20, 5.0)))
         annealing.update(returns[-1])
-        step, width = shares(returns, 5.0, 2.5)
+        step, width, sample = shares(returns, 5.0, 2.5, 2.0)
         assert annealing.step_share == pytest.approx(step, rel=1e-12)
         assert annealing.width_share == pytest.approx(width, rel=1e-12)
+        assert annealing.sample_weight == pytest.approx(sample, rel=1e-12)
         assert 0.0 <= annealing.progress <= 1.0
-        seen |= {step < 1.0, width < 1.0, step == 1.0}
+        seen |= {step < 1.0, width < 1.0, sample < 1.0, step == 1.0}
     assert seen == {True, False}
 
 
 @pytest.mark.parametrize("returns", [[0.0] * 50, [-3.0] * 50, [1.0]])
 def test_returns_that_never_change_are_no_progress(returns: list[float]) -> None:
     """Where nothing was better than anything, nothing shrinks."""
-    annealing = Annealing(5.0, 2.5)
+    annealing = Annealing(5.0, 2.5, 2.5)
     for value in returns:
         annealing.update(value)
-    assert (annealing.progress, annealing.step_share, annealing.width_share) == (0.0, 1.0, 1.0)
+    assert annealing.progress == 0.0
+    assert (annealing.step_share, annealing.width_share, annealing.sample_weight) == (1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize("space", [Discrete(2), Box(-1.0, 1.0, (1,))], ids=["discrete", "box"])
 def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) -> None:
-    """Good episodes shrink the actor's step and what it explores; bad ones bring both back; 0 leaves them alone."""
-    for step, noise in ((5.0, 2.5), (0.0, 0.0)):
-        agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0, step_annealing=step, noise_annealing=noise)
+    """Good episodes shrink the step, exploration and what a sample counts; bad ones bring all back; 0: not."""
+    for step, noise, sample in ((5.0, 2.5, 2.5), (0.0, 0.0, 0.0)):
+        annealing = {"step_annealing": step, "noise_annealing": noise, "sample_annealing": sample}
+        agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0, **annealing)
         rate, quiet = agent.actor.learning_rate, []
         for value in [0.0] * 10 + [1.0] * 80 + [0.0] * 40:
             agent.begin([0.0, 0.0])
             agent.step([0.0, 0.0], value, True, False)
             assert agent.actor.learning_rate == pytest.approx(rate * agent.annealing.step_share, rel=1e-6)
             assert agent._memory[places.WIDTH] == agent.annealing.width_share
-            quiet.append((agent.annealing.step_share, agent.annealing.width_share))
-        assert quiet[0] == quiet[-1] == (1.0, 1.0)
-        assert quiet[89] == ((0.005, 0.1) if step else (1.0, 1.0))
+            assert agent._memory[places.SAMPLE_WEIGHT] == agent.annealing.sample_weight
+            quiet.append((agent.annealing.step_share, agent.annealing.width_share, agent.annealing.sample_weight))
+        assert quiet[0] == quiet[-1] == (1.0, 1.0, 1.0)
+        assert quiet[89] == (pytest.approx((0.005, 0.1, 0.01)) if step else (1.0, 1.0, 1.0))
 
 
 @pytest.mark.parametrize("space", [MultiDiscrete([2, 3]), Box(-1.0, 1.0, (2,))], ids=["multi-discrete", "box"])
 def test_actions_of_several_entries_are_never_quieted(space: MultiDiscrete | Box) -> None:
-    """The step is that of one entry times the root of their number; neither it nor exploration follow the returns."""
+    """The step is that of one entry times the root of their number; nothing follows the returns."""
     agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0)
     for value in [0.0] * 10 + [1.0] * 60:
         agent.begin([0.0, 0.0])
         agent.step([0.0, 0.0], value, True, False)
     assert agent.actor.learning_rate == pytest.approx(np.sqrt(2.0) * agent.settings.actor_rate, rel=1e-6)
-    assert (agent.annealing.step_share, agent._memory[places.WIDTH]) == (1.0, 1.0)
+    memory = agent._memory
+    assert (agent.annealing.step_share, memory[places.WIDTH], memory[places.SAMPLE_WEIGHT]) == (1.0, 1.0, 1.0)
