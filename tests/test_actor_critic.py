@@ -264,7 +264,7 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
     agent.annealing.update = lambda _: None  # type: ignore[method-assign]  # tests/test_annealing.py
     for t in range(55):
         twin.width = 1.0 if t < 26 else 0.4  # changes between episodes
-        twin.sample_weight = 1.0 if t < 26 else 0.16
+        twin.sample_weight = 1.0 if t < 26 else 0.36
         agent._memory[places.WIDTH] = agent.annealing.width = twin.width
         agent._memory[places.SAMPLE_WEIGHT] = twin.sample_weight
         if t == 0 or any(ends_at(t - 1)):
