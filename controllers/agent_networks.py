@@ -24,8 +24,8 @@ def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> A
         "membrane_decay": membrane, "readout_decay": readout,
         "n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS,
     }  # fmt: skip
-    open_ = {name: value for name, value in chosen.items() if getattr(s, name) is None}
-    return msgspec.structs.replace(s, **open_)
+    missing = {name: value for name, value in chosen.items() if getattr(s, name) is None}
+    return msgspec.structs.replace(s, **missing)
 
 
 def networks_of(
