@@ -13,7 +13,7 @@ from controllers.spaces import Actions
 from threefactor import Network
 
 MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
-DECAYS, OF_SEVERAL = (0.5, 0.4), (0.2, 0.2)  # of membrane and readout; what moves a body of many joints must not lag
+DECAYS, OF_SEVERAL = (0.4, 0.3), (0.2, 0.2)  # of membrane and readout; what moves a body of many joints must not lag
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
 
 

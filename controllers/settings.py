@@ -54,8 +54,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         take less; 0: it is whole from the first on. What a critic that has seen nothing yet makes of the first rewards
         else decides the policy: where force costs and nothing was found yet, to rest for good.
     membrane_decay, readout_decay : float or None
-        What membrane and readout keep from one environment step to the next; time is counted in such steps. None: .5
-        and .4, or .2 and .2 for a box of several entries, which move a body together and are to lag less.
+        What membrane and readout keep from one environment step to the next; time is counted in such steps. None: .4
+        and .3, or .2 and .2 for a box of several entries, which move a body together and are to lag less.
     warm_ticks : int
         Ticks that the neurons see the first observation of an episode before the first action.
     slope, height, surrogate, normalisation
@@ -111,7 +111,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     adaptive_share: Fraction = 0.0
     adaptation_decay: Fraction = 0.8
     longest_adaptation_decay: Fraction = 0.999
-    adaptation_strength: NonNegative = 1.0
+    adaptation_strength: NonNegative = 2.0
     w_in_scale: NonNegative = 0.5
     normalise_observations: bool = True
     scale_rewards: bool = True

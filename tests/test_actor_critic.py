@@ -219,9 +219,9 @@ def test_unknown_settings_are_refused() -> None:
 @pytest.mark.parametrize(
     ("n", "space", "expected"),
     [
-        (1, DISCRETE, (20, 0.5, 0.4)),
+        (1, DISCRETE, (20, 0.4, 0.3)),
         (2, BOX, (20, 0.2, 0.2)),
-        (3, SEVERAL, (12, 0.5, 0.4)),
+        (3, SEVERAL, (12, 0.4, 0.3)),
         (3, BOX, (12, 0.2, 0.2)),
     ],
 )
