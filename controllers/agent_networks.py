@@ -13,15 +13,18 @@ from controllers.spaces import Actions
 from threefactor import Network
 
 MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
-DECAYS, OF_SEVERAL = (0.4, 0.3), (0.2, 0.2)  # of membrane and readout; what moves a body of many joints must not lag
+# of membrane and readout: of a choice; of a force; of several forces, which move a body together and must lag least
+DECAYS, OF_ONE, OF_SEVERAL = (0.5, 0.4), (0.4, 0.3), (0.2, 0.2)
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
 
 
 def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> ActorCriticSettings:
     """Settings with a number for each None, which depends on what is observed and done."""
-    membrane, readout = OF_SEVERAL if actions.several and actions.kind == GAUSSIAN else DECAYS
+    decays = DECAYS
+    if actions.kind == GAUSSIAN:
+        decays = OF_SEVERAL if actions.several else OF_ONE
     chosen = {
-        "membrane_decay": membrane, "readout_decay": readout,
+        "membrane_decay": decays[0], "readout_decay": decays[1],
         "n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS,
     }  # fmt: skip
     missing = {name: value for name, value in chosen.items() if getattr(s, name) is None}

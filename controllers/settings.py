@@ -54,8 +54,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         take less; 0: it is whole from the first on. What a critic that has seen nothing yet makes of the first rewards
         else decides the policy: where force costs and nothing was found yet, to rest for good.
     membrane_decay, readout_decay : float or None
-        What membrane and readout keep from one environment step to the next; time is counted in such steps. None: .4
-        and .3, or .2 and .2 for a box of several entries, which move a body together and are to lag less.
+        What membrane and readout keep from one environment step to the next; time is counted in such steps. None: .5
+        and .4; .4 and .3 for a box of one entry; .2 and .2 for one of several, which move a body together and are to
+        lag least.
     warm_ticks : int
         Ticks that the neurons see the first observation of an episode before the first action.
     slope, height, surrogate, normalisation

@@ -23,6 +23,7 @@ from threefactor.layout import vector
 
 SEVERAL = MultiDiscrete([3, 2, 4], start=[0, 5, -1])
 DISCRETE, BOX = Discrete(3), Box(np.array([-2.0, 0.5]), np.array([1.0, 0.75]), dtype=np.float64)
+ONE = Box(-2.0, 2.0, (1,))
 SMALL: dict[str, Any] = {"n_hidden": 24}
 MEMORY = {"recurrent": True, "adaptive_share": 0.5}
 VARIANTS: dict[str, tuple[gym.Space[Any], dict[str, Any]]] = {
@@ -219,9 +220,10 @@ def test_unknown_settings_are_refused() -> None:
 @pytest.mark.parametrize(
     ("n", "space", "expected"),
     [
-        (1, DISCRETE, (20, 0.4, 0.3)),
+        (1, DISCRETE, (20, 0.5, 0.4)),
         (2, BOX, (20, 0.2, 0.2)),
-        (3, SEVERAL, (12, 0.4, 0.3)),
+        (2, ONE, (20, 0.4, 0.3)),
+        (3, SEVERAL, (12, 0.5, 0.4)),
         (3, BOX, (12, 0.2, 0.2)),
     ],
 )
