@@ -243,7 +243,7 @@ ALL_PARTS: dict[str, Any] = {
     "n_fields": 5, "novelty": 0.4, "baseline_rate": 0.3, "noise_correlation": 0.6, "deviation_bias": 0.7,
     "warm_ticks": 3, "entropy": 0.05, "actor_rate": 0.001, "critic_rate": 0.1, "optimiser": "intentional",
     "scale_rewards": False, "normalise_observations": True, "w_in_scale": 1.5, "dtype": "float64",
-    "warm_up_steps": 70.0,
+    "warm_up_steps": 70.0, "adaptation_strength": 1.0,
 }  # fmt: skip
 TWINS: dict[str, dict[str, Any]] = {
     "plain": {}, "memory": MEMORY, "kept": {**MEMORY, "keep_state": True},
