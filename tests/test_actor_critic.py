@@ -239,6 +239,7 @@ def test_what_is_left_open_follows_from_the_spaces(n: int, space: gym.Space[Any]
 
 
 # numbers far from those that switch a part off, whatever the defaults
+# (adaptation twice as strong makes 1e-9 of one unit in the last place of the weights within these steps)
 ALL_PARTS: dict[str, Any] = {
     "n_fields": 5, "novelty": 0.4, "baseline_rate": 0.3, "noise_correlation": 0.6, "deviation_bias": 0.7,
     "warm_ticks": 3, "entropy": 0.05, "actor_rate": 0.001, "critic_rate": 0.1, "optimiser": "intentional",
