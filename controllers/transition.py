@@ -143,13 +143,11 @@ def td_error(
 ) -> float:
     """R + bonus + discount V' - V with the scaled reward, and the statistics that go with it.
 
-    Only termination makes the next state worthless; a truncated episode bootstraps from it.
+    Only termination makes the next state worthless; a truncated episode bootstraps from it. An observation that ends an
+    episode is as new as any other: a bonus for all but these would be a reward for never getting there.
     """
-    value_after = bonus = 0.0
-    if not terminated:
-        value_after = memory[places.BASELINE] + readout(critic, critic_table, at.Y)[0]
-        fields = vector(critic, critic_table, 0, at.INPUT)
-        bonus = memory[places.NOVELTY] * novelty(places.visits_of(memory, sizes), fields)
+    value_after = 0.0 if terminated else memory[places.BASELINE] + readout(critic, critic_table, at.Y)[0]
+    bonus = memory[places.NOVELTY] * novelty(places.visits_of(memory, sizes), vector(critic, critic_table, 0, at.INPUT))
     delta = (
         scaled(memory, own, sizes, reward, terminated)
         + bonus
@@ -230,7 +228,7 @@ def drive(
     word = ignore_denormals()
     reward = min(max(reward, -LARGEST_REWARD), LARGEST_REWARD)
     copy(places.observation_of(own, sizes), given)
-    ticks = 1
+    ticks = 0 if terminated else 1  # what ended an episode is looked at once, for its novelty
     if command == ACT and actor_table[at.TICKS] == 0:
         ticks = sizes[places.WARM_TICKS]
     # `tick.run` is called from here alone: the compiler works through a copy of it for each function that calls it
@@ -245,8 +243,9 @@ def drive(
     if command == STEP:
         readout(critic, critic_table, at.ERROR)[0] = -1.0
         tick.run(critic, critic_table, critic, critic, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
-    if command != ACT and not terminated:
-        take(memory, sizes, given)
+    if command != ACT:
+        if not terminated:
+            take(memory, sizes, given)
         present(critic, critic_table, memory, own, sizes)
         for k in range(ticks):
             if k > 0:
@@ -266,13 +265,12 @@ def drive(
         tick.run(critic, critic_table, critic, critic, tick.UPDATE, delta)
     if command == ACT:
         present(actor, actor_table, memory, own, sizes)
-    elif not terminated:  # both networks see the same
+    else:  # both networks see the same
         copy(vector(actor, actor_table, 0, at.INPUT), vector(critic, critic_table, 0, at.INPUT))
-    if not terminated:
-        for k in range(ticks):
-            if k > 0:
-                tick.run(actor, actor_table, actor, actor, tick.SKIP, 0.0)
-            tick.run(actor, actor_table, actor, actor, tick.FORWARD, 0.0)
+    for k in range(ticks):
+        if k > 0:
+            tick.run(actor, actor_table, actor, actor, tick.SKIP, 0.0)
+        tick.run(actor, actor_table, actor, actor, tick.FORWARD, 0.0)
     if command == ACT:
         choose(actor, actor_table, memory, own, sizes, True)
     elif not (terminated or truncated):

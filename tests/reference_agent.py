@@ -110,11 +110,13 @@ class Twin:
         s = self.s
         self.critic.tag([-1.0])
         self.td_error = self._scaled(reward, terminated) - self.value
-        if not terminated:
+        if terminated:
+            self.inputs = self._inputs(x)
+        else:
             self._look(x)
             show(self.critic, self.inputs, 1)
             self.td_error += s.discount * (self.baseline + float(self.critic.y[0]))
-            self.td_error += s.novelty * novelty(self.visits, self.inputs.reshape(len(x), -1)[:, 1:])
+        self.td_error += s.novelty * novelty(self.visits, self.inputs.reshape(len(x), -1)[:, 1:])
         self.actor.tag(self._blame(math.copysign(s.entropy, self.td_error)))
         intentional = s.optimiser == "intentional"
         delta = self.errors.clip(self.td_error) if intentional else self.td_error
