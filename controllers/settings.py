@@ -21,7 +21,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Neurons of the actor's, and as many of the critic's, population.
     n_fields : int or None
         Receptive fields of each entry of the observation, which the network sees beside the entry itself. None: 12, or
-        20 if the observation has but one or two entries, whose every detail the network then has room for.
+        20 if the observation has but one or two entries, whose every detail the network then has room for. `for_env`
+        leaves them out where entries are but 0 or 1, see `controllers.spaces.fields_for`.
     discount, trace_decay : float
         gamma and lambda: what a tag keeps from one transition to the next is their product.
     optimiser : {"intentional", "obgd", "sgd", "adam"}

@@ -29,6 +29,17 @@ def flat_size(space: gym.Space[Any]) -> int:
     return math.prod(space.shape)
 
 
+def fields_for(space: gym.Space[Any]) -> dict[str, Any]:
+    """Settings for an observation that only says which of some states a world is in: none but the entries themselves.
+
+    Its entries are whole numbers, 0 or 1, as FlattenObservation makes them of Discrete, MultiDiscrete and MultiBinary.
+    Receptive fields of such an entry say what it says itself, and of n entries all but a few look as they always do.
+    """
+    assert isinstance(space, gym.spaces.Box)
+    whole = np.issubdtype(space.dtype, np.integer)
+    return {"n_fields": 0} if whole and np.all(space.low == 0) and np.all(space.high == 1) else {}
+
+
 def bounds_of(env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], space: gym.Space[Any]) -> Any:
     """Lower and upper bounds that the observations of an environment keep to, if it is to be believed."""
     assert isinstance(space, gym.spaces.Box)

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from controllers import transition as compiled
 from controllers.learner import Learner
-from controllers.spaces import bounds_of, flat_size
+from controllers.spaces import bounds_of, fields_for, flat_size
 from threefactor.arrays import Array
 
 
@@ -72,7 +72,9 @@ class VectorActorCritic(Learner):
         """
         space = envs.single_observation_space
         mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        agent = cls(envs.num_envs, flat_size(space), envs.single_action_space, seed, mode, **settings)
+        agent = cls(
+            envs.num_envs, flat_size(space), envs.single_action_space, seed, mode, **fields_for(space) | settings
+        )
         agent._bound(*bounds_of(envs, space))
         return agent
 

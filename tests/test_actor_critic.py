@@ -52,7 +52,7 @@ def test_shared_check(check: Callable[[Make], None], variant: str) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_truncation_bootstraps_and_termination_does_not(variant: str) -> None:
-    """At a reward of 0 the TD error is bonus - V at termination, and bonus + discount V' - V else, at truncation too."""
+    """At a reward of 0 the TD error is bonus - V at termination, else, at truncation too, bonus + discount V' - V."""
     agent = maker(variant)(0)
     play(agent, range(300))
     agent.begin(observation_at(agent, 0))
@@ -234,6 +234,28 @@ def test_what_is_left_open_follows_from_the_spaces(n: int, space: gym.Space[Any]
     assert (s.n_fields, s.membrane_decay, s.readout_decay) == expected
     s = ActorCritic(n, space, n_hidden=4, n_fields=3, membrane_decay=0.1, readout_decay=0.0).settings
     assert (s.n_fields, s.membrane_decay, s.readout_decay) == (3, 0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("space", "n_fields"),
+    [
+        (Discrete(16, start=3), 0),
+        (MultiDiscrete([3, 4]), 0),
+        (Tuple((Discrete(3), MultiBinary(4))), 0),
+        (Box(0.0, 1.0, (16,)), 12),
+        (Box(0, 255, (16,), np.uint8), 12),
+    ],
+)
+def test_entries_of_0_or_1_have_no_fields(space: gym.Space[Any], n_fields: int) -> None:
+    """What FlattenObservation makes of states has no receptive fields unless asked for, in both kinds of agent."""
+    flat = gym.spaces.flatten_space(space)
+    env, envs = gym.Env(), gym.vector.VectorEnv()
+    env.observation_space = envs.single_observation_space = flat
+    env.action_space = envs.single_action_space = DISCRETE
+    envs.num_envs = 2
+    for agent in (ActorCritic.for_env(env), VectorActorCritic.for_envs(envs)):
+        assert agent.settings.n_fields == n_fields
+    assert ActorCritic.for_env(env, n_fields=5).settings.n_fields == 5
 
 
 # --- the whole step --------------------------------------------------------------------------------------------------
