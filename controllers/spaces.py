@@ -30,10 +30,10 @@ def flat_size(space: gym.Space[Any]) -> int:
 
 
 def fields_for(space: gym.Space[Any]) -> dict[str, Any]:
-    """Settings for an observation that only says which of some states a world is in: none but the entries themselves.
+    """Settings of the receptive fields: none for an observation of whole numbers, 0 or 1; else nothing is said of them.
 
-    Its entries are whole numbers, 0 or 1, as FlattenObservation makes them of Discrete, MultiDiscrete and MultiBinary.
-    Receptive fields of such an entry say what it says itself, and of n entries all but a few look as they always do.
+    FlattenObservation makes such entries of Discrete, MultiDiscrete and MultiBinary. Fields say of each no more than it
+    says itself, and of n entries that name one of n states all but two look the same from state to state.
     """
     assert isinstance(space, gym.spaces.Box)
     whole = np.issubdtype(space.dtype, np.integer)
