@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy.typing as npt
 
 from controllers.learner import Learner
-from controllers.spaces import bounds_of, fields_for, flat_size
+from controllers.spaces import bounds_of, flat_size, with_fields
 
 
 class ActorCritic(Learner):
@@ -56,7 +56,7 @@ class ActorCritic(Learner):
             bounds.
         """
         space = env.observation_space
-        agent = cls(flat_size(space), env.action_space, seed, **fields_for(space) | settings)
+        agent = cls(flat_size(space), env.action_space, seed, **with_fields(space, settings))
         agent._bound(*bounds_of(env, space))
         return agent
 

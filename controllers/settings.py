@@ -22,7 +22,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     n_fields : int or None
         Receptive fields of each entry of the observation, which the network sees beside the entry itself. None: 12, or
         20 if the observation has but one or two entries, whose every detail the network then has room for. `for_env`
-        leaves them out where entries are but 0 or 1, see `controllers.spaces.fields_for`.
+        leaves them out where entries are but 0 or 1, see `controllers.spaces.with_fields`.
     discount, trace_decay : float
         gamma and lambda: what a tag keeps from one transition to the next is their product.
     optimiser : {"intentional", "obgd", "sgd", "adam"}

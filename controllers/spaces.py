@@ -29,15 +29,15 @@ def flat_size(space: gym.Space[Any]) -> int:
     return math.prod(space.shape)
 
 
-def fields_for(space: gym.Space[Any]) -> dict[str, Any]:
-    """Settings of the receptive fields: none for an observation of whole numbers, 0 or 1; else nothing is said of them.
+def with_fields(space: gym.Space[Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with no receptive fields, if they leave `n_fields` open and the observation is whole numbers, 0 or 1.
 
     FlattenObservation makes such entries of Discrete, MultiDiscrete and MultiBinary. Fields say of each no more than it
     says itself, and of n entries that name one of n states all but two look the same from state to state.
     """
     assert isinstance(space, gym.spaces.Box)
-    whole = np.issubdtype(space.dtype, np.integer)
-    return {"n_fields": 0} if whole and np.all(space.low == 0) and np.all(space.high == 1) else {}
+    switches = np.issubdtype(space.dtype, np.integer) and np.all(space.low == 0) and np.all(space.high == 1)
+    return settings | {"n_fields": 0} if switches and settings.get("n_fields") is None else settings
 
 
 def bounds_of(env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], space: gym.Space[Any]) -> Any:

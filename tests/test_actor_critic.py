@@ -253,8 +253,9 @@ def test_entries_of_0_or_1_have_no_fields(space: gym.Space[Any], n_fields: int) 
     env.observation_space = envs.single_observation_space = flat
     env.action_space = envs.single_action_space = DISCRETE
     envs.num_envs = 2
-    for agent in (ActorCritic.for_env(env), VectorActorCritic.for_envs(envs)):
-        assert agent.settings.n_fields == n_fields
+    for left_open in ({}, {"n_fields": None}):  # the second as a record of settings has it
+        for agent in (ActorCritic.for_env(env, **left_open), VectorActorCritic.for_envs(envs, **left_open)):
+            assert agent.settings.n_fields == n_fields
     assert ActorCritic.for_env(env, n_fields=5).settings.n_fields == 5
 
 
