@@ -16,6 +16,7 @@ MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change
 # of membrane and readout: of a choice; of a force; of several forces, which move a body together and must lag least
 DECAYS, OF_ONE, OF_SEVERAL = (0.5, 0.4), (0.4, 0.3), (0.2, 0.2)
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
+JOINED = 3  # entries, at most, whose fields are multiplied with each other: about as many products as for two entries
 
 
 def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> ActorCriticSettings:
@@ -25,7 +26,7 @@ def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> A
         decays = OF_SEVERAL if actions.several else OF_ONE
     chosen = {
         "membrane_decay": decays[0], "readout_decay": decays[1],
-        "n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS,
+        "n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS, "joint_fields": n_observation <= JOINED,
     }  # fmt: skip
     missing = {name: value for name, value in chosen.items() if getattr(s, name) is None}
     return msgspec.structs.replace(s, **missing)
@@ -52,13 +53,14 @@ def networks_of(
     assert s.n_fields is not None
     assert s.membrane_decay is not None
     assert s.readout_decay is not None
+    joints = s.n_fields**2 * n_observation * (n_observation - 1) // 2 if s.joint_fields else 0
     # steps of all copies taken together change a value by half its TD error at most: more would overshoot
     intentional = s.optimiser == "intentional"
     most = MOST_TOGETHER / n_copies if intentional else np.inf
     # the changes of the entries' log-probabilities, which add up to that of the action, are of either sign
     actor_rate = s.actor_rate * (np.sqrt(actions.n_action) if intentional else 1.0)
     shared: dict[str, Any] = {
-        "n_in": n_observation * (1 + s.n_fields), "n_hidden": s.n_hidden,
+        "n_in": n_observation * (1 + s.n_fields) + joints, "n_hidden": s.n_hidden,
         "n_adaptive": round(s.adaptive_share * s.n_hidden),
         "recurrent": s.recurrent, "bias": True,
         "tau_m": tau_of(s.membrane_decay), "tau_out": tau_of(s.readout_decay),

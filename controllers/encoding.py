@@ -1,4 +1,4 @@
-"""From an observation to the currents that a network takes: the numbers themselves, and receptive fields of each.
+"""From an observation to the currents that a network takes: the numbers, receptive fields of each and of each two.
 
 A population code by Gaussian receptive fields: Bohte, La Poutre, Kok 2002, Neurocomputing 48:17. Novelty by counts,
 here of fields: Bellemare et al. 2016, arXiv:1606.01868.
@@ -17,14 +17,14 @@ PER_FIELD = math.exp(-1.0)
 
 @kernel
 def encode(out: Array, x: Array, mean: Array, squares: Array, count: float, limit: float, fields: int) -> None:
-    """Write the standardised observation, each entry followed by its receptive fields.
+    """Write the standardised observation, each entry followed by its receptive fields; what is behind is left alone.
 
     s = (x - mean) / deviation, within [-limit, limit] (deviation 1 before the second sample);
     field k: exp(-(fields / 2 (tanh(s / 2) - c_k))^2 / 2), its centre c_k = (2 k + 1) / fields - 1.
 
     Parameters
     ----------
-    out : (observation x (1 + fields),), written
+    out : (observation x (1 + fields) or more,), written
     x, mean, squares : (observation,), read
         The observation, its running mean and summed squared deviations.
     count : float
@@ -56,6 +56,25 @@ def encode(out: Array, x: Array, mean: Array, squares: Array, count: float, limi
 
 
 @kernel
+def join(encoded: Array, n: int, fields: int) -> None:
+    """Write, behind n entries and their fields, the products of the fields of each two entries: fields in a plane.
+
+    Parameters
+    ----------
+    encoded : (n x (1 + fields) + n (n - 1) / 2 x fields^2 or more,), read and written
+        Up to there as `encode` writes it. For entries i < j, in this order, field k of i times fields 0, 1, ... of j.
+    """
+    place = n * (1 + fields)
+    for i in range(n):
+        for j in range(i + 1, n):
+            for k in range(fields):
+                bell = encoded[i * (1 + fields) + 1 + k]
+                for other in range(j * (1 + fields) + 1, (j + 1) * (1 + fields)):
+                    encoded[place] = bell * encoded[other]
+                    place += 1
+
+
+@kernel
 def novelty(visits: Array, encoded: Array) -> float:
     """Mean over the entries of the observation of 1 / sqrt(1 + visits of its fields); counts this visit.
 
@@ -63,7 +82,7 @@ def novelty(visits: Array, encoded: Array) -> float:
     ----------
     visits : (observation, fields), read and written
         Summed activity of each field.
-    encoded : (observation x (1 + fields),), read
+    encoded : (observation x (1 + fields) or more,), read
         As `encode` writes it.
     """
     if visits.size == 0:

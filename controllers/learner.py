@@ -65,7 +65,7 @@ class Learner(Kept):
         self._draws = Noise(self.seed, actions.n_noise)
         sizes = (
             self.n_observation, actions.n_action, actions.n_readout, actions.n_noise, actions.kind, s.n_fields,
-            s.warm_ticks, self.n_copies, *actions.starts,
+            int(bool(s.joint_fields)), s.warm_ticks, self.n_copies, *actions.starts,
         )  # fmt: skip
         self._sizes = np.array(sizes, dtype=np.int64)
         self._memory = np.zeros(places.memory_size(self._sizes))

@@ -22,7 +22,7 @@ from threefactor.arrays import Array, Ints
 MEAN, SQUARES, LOW, HIGH, N_STATISTICS = range(5)  # of observations: running mean, summed squared deviations, bounds
 VALUE, RETURN, EPISODE_RETURN, N_OWN = range(4)  # places in `own`, of which each copy has one: numbers, then vectors
 # Places in `sizes`; behind them, for a categorical policy, where the choices of each action start, and where they end
-N_OBSERVATION, N_ACTION, N_READOUT, N_NOISE, KIND, N_FIELDS, WARM_TICKS, N_COPIES, N_SIZES = range(9)
+N_OBSERVATION, N_ACTION, N_READOUT, N_NOISE, KIND, N_FIELDS, JOINS, WARM_TICKS, N_COPIES, N_SIZES = range(10)
 
 
 @kernel

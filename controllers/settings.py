@@ -23,6 +23,10 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Receptive fields of each entry of the observation, which the network sees beside the entry itself. None: 12, or
         20 if the observation has but one or two entries, whose every detail the network then has room for. `for_env`
         leaves them out where entries are but 0 or 1, see `controllers.spaces.with_fields`.
+    joint_fields : bool or None
+        Whether the network sees the products of the fields of each two entries, too: n_fields^2 inputs for two entries,
+        which answer to places in their plane, and make a step several times as long. None: if there are but two or
+        three entries.
     discount, trace_decay : float
         gamma and lambda: what a tag keeps from one transition to the next is their product.
     optimiser : {"intentional", "obgd", "sgd", "adam"}
@@ -85,6 +89,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     n_hidden: Annotated[int, Meta(ge=1)] = 128
     n_fields: Annotated[int, Meta(ge=0)] | None = None
+    joint_fields: bool | None = None
     discount: Fraction = 0.99
     trace_decay: Fraction = 0.8
     optimiser: Literal["intentional", "obgd", "sgd", "adam"] = "intentional"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from controllers import places
-from controllers.encoding import encode, novelty
+from controllers.encoding import encode, join, novelty
 from controllers.normalisation import observe
 from controllers.policies import (
     CATEGORICAL,
@@ -45,11 +45,13 @@ BEYOND = 1e-5  # share of an entry by which it may lie over a bound that was rou
 def present(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints) -> None:
     """Write the present observation, standardised if so wished, where a network takes its input from."""
     count = memory[places.COUNT] if memory[places.NORMALISE] > 0.0 else 0.0
+    x, fields = vector(state, table, 0, at.INPUT), sizes[places.N_FIELDS]
     encode(
-        vector(state, table, 0, at.INPUT), places.observation_of(own, sizes),
-        places.statistics_of(memory, sizes, places.MEAN), places.statistics_of(memory, sizes, places.SQUARES), count,
-        memory[places.OBSERVATION_LIMIT], sizes[places.N_FIELDS],
+        x, places.observation_of(own, sizes), places.statistics_of(memory, sizes, places.MEAN),
+        places.statistics_of(memory, sizes, places.SQUARES), count, memory[places.OBSERVATION_LIMIT], fields,
     )  # fmt: skip
+    if sizes[places.JOINS] > 0:
+        join(x, sizes[places.N_OBSERVATION], fields)
 
 
 @kernel

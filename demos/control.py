@@ -37,7 +37,11 @@ from envs import DelayedCue
 from threefactor.pictures import running_mean
 
 # for tasks that hide part of their state: most neurons adapt, over 5 to 1,000 steps; the rest follows at once
-MEMORY = {"adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0, "n_fields": 12}
+MEMORY = {
+    "adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0, "n_fields": 12,
+    "joint_fields": False,
+}  # fmt: skip
+SWITCHES = MEMORY | {"n_fields": 2}  # the same where entries are on or off: a field for either
 PEER = {"agent": "StreamAC"}  # settings of a condition that is no spiking agent
 STORE = RESULTS / "control_runs.jsonl"
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2
@@ -98,7 +102,8 @@ TASKS: dict[str, Task] = {
     "CartPole-positions": Task("CartPole-v1, positions only", lambda: PositionsOnly(gym.make("CartPole-v1")),
                                475.0, 100, 150_000, MEMORY),
     **{  # 1 for a right answer, -1 for a wrong one: nine in ten right is a mean of 0.8
-        f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 100_000, MEMORY)
+        f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 100_000,
+                                SWITCHES)
         for n in (10, 30, 100)
     },
     **_gym("Hopper-v5", None, 100, 1_000_000, "mujoco"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
@@ -19,11 +20,16 @@ from tests.reference import ReferenceNetwork
 Floats = npt.NDArray[np.float64]
 
 
-def encoded(s: Floats, n_fields: int) -> Floats:
-    """Each entry s, followed by its fields: bells of width 2 / n over tanh(s / 2), centres evenly within [-1, 1]."""
+def encoded(s: Floats, n_fields: int, joint: bool = False) -> Floats:
+    """Each entry s, followed by its fields: bells of width 2 / n over tanh(s / 2), centres evenly within [-1, 1].
+
+    If `joint`, the outer products of the fields of each two entries come behind.
+    """
     centres = (2.0 * np.arange(n_fields) + 1.0) / max(n_fields, 1) - 1.0
     off = (np.tanh(s / 2.0)[:, None] - centres) / (2.0 / max(n_fields, 1))
-    return np.concatenate([s[:, None], np.exp(-(off**2) / 2.0)], axis=1).ravel()
+    fields = np.exp(-(off**2) / 2.0)
+    products = [np.outer(a, b).ravel() for a, b in itertools.combinations(fields, 2)] if joint else []
+    return np.concatenate([np.concatenate([s[:, None], fields], axis=1).ravel(), *products])
 
 
 def novelty(visits: Floats, fields: Floats) -> float:
@@ -116,7 +122,8 @@ class Twin:
             self._look(x)
             show(self.critic, self.inputs, 1)
             self.td_error += s.discount * (self.baseline + float(self.critic.y[0]))
-        self.td_error += s.novelty * novelty(self.visits, self.inputs.reshape(len(x), -1)[:, 1:])
+        of_each = self.inputs[: len(x) * (1 + s.n_fields)].reshape(len(x), -1)
+        self.td_error += s.novelty * novelty(self.visits, of_each[:, 1:])
         self.actor.tag(self._blame(math.copysign(s.entropy, self.td_error)))
         intentional = s.optimiser == "intentional"
         delta = self.errors.clip(self.td_error) if intentional else self.td_error
@@ -159,7 +166,7 @@ class Twin:
         squares = weights @ (seen - mean) ** 2
         deviation = np.sqrt(squares / (weights.sum() - 1.0) + 1e-8) if len(seen) > 1 else math.sqrt(1.0 + 1e-8)
         standard = np.clip((x - mean) / deviation, -10.0, 10.0)
-        return encoded(standard if self.s.normalise_observations else x, self.s.n_fields)
+        return encoded(standard if self.s.normalise_observations else x, self.s.n_fields, bool(self.s.joint_fields))
 
     def _look(self, x: Floats) -> None:
         self.seen.append(x)

@@ -65,7 +65,7 @@ def test_truncation_bootstraps_and_termination_does_not(variant: str) -> None:
     for twin, end in zip(twins, ((True, False), (False, True), (False, False)), strict=True):
         twin.step(observation_at(agent, 2), 0.0, *end)
     next_value = baseline + float(truncated.critic.y[0])
-    assert min(abs(value), abs(next_value)) > 1e-3, "the values are too small to be missed"
+    assert min(abs(value), abs(next_value)) > 1e-6, "the values are too small to be missed"
     for twin, ahead in ((terminated, 0.0), (truncated, s.discount * next_value)):
         inputs = vector(twin.critic.state, twin.critic.table, 0, at.INPUT).reshape(agent.n_observation, -1)
         bonus = s.novelty * novelty(visits.copy(), inputs[:, 1:].astype(np.float64))
@@ -221,19 +221,24 @@ def test_unknown_settings_are_refused() -> None:
 @pytest.mark.parametrize(
     ("n", "space", "expected"),
     [
-        (1, DISCRETE, (20, 0.5, 0.4)),
-        (2, BOX, (20, 0.2, 0.2)),
-        (2, ONE, (20, 0.4, 0.3)),
-        (3, SEVERAL, (12, 0.5, 0.4)),
-        (3, BOX, (12, 0.2, 0.2)),
+        (1, DISCRETE, (20, 20, 0.5, 0.4)),
+        (2, BOX, (20, 2 * 20 + 20**2, 0.2, 0.2)),
+        (2, ONE, (20, 2 * 20 + 20**2, 0.4, 0.3)),
+        (3, SEVERAL, (12, 3 * 12 + 3 * 12**2, 0.5, 0.4)),
+        (3, BOX, (12, 3 * 12 + 3 * 12**2, 0.2, 0.2)),
+        (4, ONE, (12, 4 * 12, 0.4, 0.3)),
     ],
 )
 def test_what_is_left_open_follows_from_the_spaces(n: int, space: gym.Space[Any], expected: tuple[float, ...]) -> None:
-    """Few entries have more receptive fields, boxes of several actions faster neurons; what is given stays."""
-    s = ActorCritic(n, space, n_hidden=4).settings
-    assert (s.n_fields, s.membrane_decay, s.readout_decay) == expected
-    s = ActorCritic(n, space, n_hidden=4, n_fields=3, membrane_decay=0.1, readout_decay=0.0).settings
-    assert (s.n_fields, s.membrane_decay, s.readout_decay) == (3, 0.1, 0.0)
+    """Few entries have more and joint fields, boxes of several actions faster neurons; what is given stays."""
+    agent = ActorCritic(n, space, n_hidden=4)
+    s, bias = agent.settings, 1
+    assert (s.n_fields, agent.actor.w_in.shape[1] - bias - n, s.membrane_decay, s.readout_decay) == expected
+    for joint in (False, True):
+        given = {"n_fields": 3, "joint_fields": joint, "membrane_decay": 0.1, "readout_decay": 0.0}
+        agent = ActorCritic(n, space, n_hidden=4, **given)
+        assert {name: getattr(agent.settings, name) for name in given} == given
+        assert agent.critic.w_in.shape[1] - bias - n == 3 * n + joint * 9 * n * (n - 1) // 2
 
 
 @pytest.mark.parametrize(
@@ -275,6 +280,7 @@ TWINS: dict[str, dict[str, Any]] = {
     "obgd": {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02, "warm_up_steps": 0.0},
     "scaled": {"scale_rewards": True, "warm_up_steps": 20.0},
     "raw": {"normalise_observations": False}, "no_fields": {"n_fields": 0, "warm_ticks": 1, "noise_correlation": 0.0},
+    "joint": {"joint_fields": True},
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from controllers.encoding import encode, novelty
+from controllers.encoding import encode, join, novelty
 from tests import reference_agent as plain
 
 Floats = npt.NDArray[np.float64]
@@ -35,6 +35,19 @@ def test_encode_equals_the_twin(count: int, n_fields: int) -> None:
         out = np.full(4 * (1 + n_fields), np.nan)
         encode(out, x, mean, squares, float(count), 3.0, n_fields)
         np.testing.assert_allclose(out, plain.encoded(s, n_fields), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "n_fields"), [(1, 5), (2, 1), (2, 20), (3, 12), (4, 5), (3, 0)])
+def test_join_equals_the_twin(n: int, n_fields: int, dtype: type) -> None:
+    """Behind entries and fields come the products of the fields of each two entries; what was there stays."""
+    expected = plain.encoded(SAMPLES[0, :n] / 30.0, n_fields, joint=True)
+    first = n * (1 + n_fields)
+    assert expected.size == first + n * (n - 1) // 2 * n_fields**2
+    out = expected.astype(dtype)
+    out[first:] = np.nan
+    join(out, n, n_fields)
+    np.testing.assert_allclose(out, expected, rtol=10 * np.finfo(dtype).eps, atol=np.finfo(dtype).tiny)
 
 
 def test_fields_are_bounded_and_cover_the_middle_evenly() -> None:

@@ -40,7 +40,8 @@ def _make_env(env_id: str, keywords: dict[str, Any]) -> gym.Env[Any, Any]:
         env: gym.Env[Any, Any] = gym.make(env_id, **keywords)
     except (gym.error.Error, ImportError, TypeError) as error:
         raise RunError(f"cannot make the environment {env_id!r}: {error}") from None
-    if isinstance(env.observation_space, gym.spaces.Box) and len(env.observation_space.shape) != 1:
+    space = env.observation_space
+    if space.is_np_flattenable and not (isinstance(space, gym.spaces.Box) and len(space.shape) == 1):
         env = gym.wrappers.FlattenObservation(env)
     return env
 
