@@ -25,6 +25,7 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "no normalisation of observations": {"normalise_observations": False},
     "overshooting-bounded step": {"optimiser": "obgd", "actor_rate": 0.005, "critic_rate": 0.005},
     "no receptive fields": {"n_fields": 0},
+    "no fields in a plane": {"joint_fields": False},
     "no offset of values": {"baseline_rate": 0.0},
     "no ticks before the first action": {"warm_ticks": 1},
     "white noise": {"noise_correlation": 0.0},
