@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from controllers import transition as compiled
 from controllers.agent_networks import MOST_TOGETHER, completed, networks_of
 from controllers.annealing import Annealing
 from controllers.noise import Noise
+from controllers.policies import CATEGORICAL
 from controllers.settings import ActorCriticSettings
 from controllers.spaces import Actions
 from threefactor import SlopeSchedule
@@ -28,6 +30,7 @@ NARROWER = 3.0  # of an action of several entries: its first deviation is divide
 LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
 # floor of the TD error's usual size; bodies with many joints soon have errors well below the first
 FLOOR, FLOOR_OF_SEVERAL = 0.1, 0.01
+DEVIATIONS = 1.0  # of the returns of choices, above their mean, that are within reach; see `controllers.annealing`
 LARGEST = np.finfo(np.float64).max
 
 
@@ -59,7 +62,8 @@ class Learner(Kept):
         self.schedule = SlopeSchedule(s.slope_schedule)
         # what has many joints does better and better for long: near its best so far is not near its end
         factors = (s.step_annealing, s.noise_annealing, s.sample_annealing)
-        self.annealing = Annealing(*((0.0, 0.0, 0.0) if self.actions.several else factors))
+        within = DEVIATIONS if self.actions.kind == CATEGORICAL else math.inf
+        self.annealing = Annealing(*((0.0, 0.0, 0.0) if self.actions.several else factors), within)
         self._actor_rate = self.actor.learning_rate
         actions = self.actions
         self._draws = Noise(self.seed, actions.n_noise)

@@ -50,8 +50,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         this - 3 if an action has several entries, which push to and fro against each other. The policy's means are in
         units of the deviation, see `controllers.policies.draw_gaussian`.
     step_annealing, noise_annealing, sample_annealing : float
-        The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns, where
-        that is below 1; 0: they do not. So, to the square of the last, does what an observation counts in the mean and
+        The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns towards
+        what is within reach, where that is below 1; 0: they do not. So, to the square of the last, does what an observation counts in the mean and
         deviation that it is standardised by: they come to rest, and what was learnt stays right. None of this if an
         action has several entries. See `controllers.annealing`.
     warm_up_steps : float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
@@ -15,32 +17,49 @@ def clip(share: float, least: float) -> float:
     return min(max(share, least), 1.0)
 
 
-def shares(returns: list[float], step: float, width: float, sample: float) -> tuple[float, float, float]:
+def shares(
+    returns: list[float], step: float, width: float, sample: float, deviations: float
+) -> tuple[float, float, float]:
     """The shares from the definition: of step, width and sample."""
-    mean, means = 0.0, []
+    mean, square, means, within = returns[0], 0.0, [], []
     for n, value in enumerate(returns, 1):
+        square = (1.0 - max(0.05, 1.0 / n)) * square + max(0.05, 1.0 / n) * (value - mean) ** 2
         mean += max(0.1, 1.0 / n) * (value - mean)
         means.append(mean)
-    if len(returns) <= 20 or max(returns) == min(means):
+        best = max(returns[:n])
+        within.append(best if math.isinf(deviations) else min(best, mean + deviations * math.sqrt(square)))
+    if len(returns) <= 20 or max(within) == min(means):
         return 1.0, 1.0, 1.0
-    left = 1.0 - (mean - min(means)) / (max(returns) - min(means))
+    left = 1.0 - (mean - min(means)) / (max(within) - min(means))
     return clip(step * left, 0.005), clip(width * left, 0.1), clip((sample * left) ** 2, 0.01)
 
 
-def test_shares_equal_the_definition() -> None:
+@pytest.mark.parametrize("deviations", [math.inf, 1.0, 0.3])
+def test_shares_equal_the_definition(deviations: float) -> None:
     """After each of 300 returns that rise, stay and fall, at 1e-12; progress stays within 0 and 1."""
-    rng, annealing, returns = np.random.default_rng(0), Annealing(5.0, 2.5, 2.0), []
+    rng, annealing, returns = np.random.default_rng(0), Annealing(5.0, 2.5, 2.0, deviations), []
     seen = set()
     for n in range(300):
         returns.append(float(rng.normal(min(n, 100) if n < 200 else 20, 5.0)))
         annealing.update(returns[-1])
-        step, width, sample = shares(returns, 5.0, 2.5, 2.0)
+        step, width, sample = shares(returns, 5.0, 2.5, 2.0, deviations)
         assert annealing.step_share == pytest.approx(step, rel=1e-12)
         assert annealing.width_share == pytest.approx(width, rel=1e-12)
         assert annealing.sample_weight == pytest.approx(sample, rel=1e-12)
         assert 0.0 <= annealing.progress <= 1.0
         seen |= {step < 1.0, width < 1.0, sample < 1.0, step == 1.0}
     assert seen == {True, False}
+
+
+def test_one_lucky_return_is_not_within_reach_of_choices() -> None:
+    """A single return far above the others holds a box's progress down, not that of choices."""
+    rng = np.random.default_rng(1)
+    choices, box = (ActorCritic(2, space, 0, n_hidden=4).annealing for space in (Discrete(2), Box(-1.0, 1.0, (1,))))
+    for n in range(200):
+        value = 1000.0 if n == 50 else float(rng.normal(0.0 if n < 60 else 100.0, 1.0))
+        choices.update(value)
+        box.update(value)
+    assert box.progress < 0.15 and 0.3 < choices.progress < 1.0
 
 
 @pytest.mark.parametrize("returns", [[0.0] * 50, [-3.0] * 50, [1.0]])
