@@ -1,4 +1,4 @@
-"""Quieter as it succeeds: what moves shrinks as the returns near the best ones seen, and grows again after.
+"""Quieter as it succeeds: what moves shrinks as the returns near what is within reach, and grows again after.
 
 Ours; on the way that the slope schedules go (`threefactor.schedules`), with the low-passed return as the guide.
 """

@@ -51,9 +51,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         units of the deviation, see `controllers.policies.draw_gaussian`.
     step_annealing, noise_annealing, sample_annealing : float
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns towards
-        what is within reach, where that is below 1; 0: they do not. So, to the square of the last, does what an observation counts in the mean and
-        deviation that it is standardised by: they come to rest, and what was learnt stays right. None of this if an
-        action has several entries. See `controllers.annealing`.
+        what is within reach, where that is below 1; 0: they do not. So, to the square of the last, does what an
+        observation counts in the mean and deviation that it is standardised by: they come to rest, and what was learnt
+        stays right. None of this if an action has several entries. See `controllers.annealing`.
     warm_up_steps : float
         The actor's step grows in proportion to the steps done, up to this number of them, or in four episodes if those
         take less; 0: it is whole from the first on. What a critic that has seen nothing yet makes of the first rewards
