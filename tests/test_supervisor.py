@@ -257,14 +257,14 @@ def steady_learner() -> Supervisor:
 
 
 def test_a_learner_that_is_spoilt_in_flight_is_saved() -> None:
-    """Its readout is turned round: the pole goes on standing, and soon by its own doing; alone it falls and falls."""
+    """Its readout is turned round: the pole goes on standing, and soon by its own doing; alone it falls, again and again."""
     env, supervisor = CartPole(), steady_learner()
     agent = supervisor.agent
     alone = pickle.loads(pickle.dumps(agent))
     for each in (agent, alone):
         each.actor.weights["w_out"][...] *= -1.0
     saved, lost = ([e.episode_return for e in Loop(x, env, seed=2).run(3_000)] for x in (supervisor, alone))
-    assert saved == [500.0] * 6 and np.mean(lost) < 100.0
+    assert saved == [500.0] * 6 and max(lost[:3]) < 100.0
     assert supervisor.counts["take-over"] == supervisor.counts["hand-back"] == 1
     assert supervisor.steps_of_fallback < 100 and supervisor.in_control
 
