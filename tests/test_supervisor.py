@@ -257,7 +257,7 @@ def steady_learner() -> Supervisor:
 
 
 def test_a_learner_that_is_spoilt_in_flight_is_saved() -> None:
-    """Its readout is turned round: the pole goes on standing, and soon by its own doing; alone it falls, again and again."""
+    """Its readout is turned round: the pole goes on standing, and soon by its own doing; alone it falls at once."""
     env, supervisor = CartPole(), steady_learner()
     agent = supervisor.agent
     alone = pickle.loads(pickle.dumps(agent))
