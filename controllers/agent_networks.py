@@ -13,21 +13,24 @@ from controllers.spaces import Actions
 from threefactor import Network
 
 MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
-# of membrane and readout: of a choice; of a force; of several forces, which move a body together and must lag least
-DECAYS, OF_ONE, OF_SEVERAL = (0.5, 0.4), (0.4, 0.3), (0.2, 0.2)
+# what is left open, by what the actions are: one choice, several, one force, several, which move a body together and
+# must lag least. A body does better and better for long: near its best so far is not near its end, so its noise alone
+# shrinks
+CHOICE = {
+    "membrane_decay": 0.5, "readout_decay": 0.4, "step_annealing": 5.0, "noise_annealing": 2.5, "sample_annealing": 2.5,
+}  # fmt: skip
+CHOICES = CHOICE | {"step_annealing": 0.0, "noise_annealing": 0.0, "sample_annealing": 0.0}
+FORCE = CHOICE | {"membrane_decay": 0.4, "readout_decay": 0.3}
+FORCES = CHOICES | {"membrane_decay": 0.2, "readout_decay": 0.2, "noise_annealing": 1.0}
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
 JOINED = 3  # entries, at most, whose fields are multiplied with each other: about as many products as for two entries
 
 
 def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> ActorCriticSettings:
     """Settings with a number for each None, which depends on what is observed and done."""
-    decays = DECAYS
-    if actions.kind == GAUSSIAN:
-        decays = OF_SEVERAL if actions.several else OF_ONE
-    chosen = {
-        "membrane_decay": decays[0], "readout_decay": decays[1],
-        "n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS, "joint_fields": n_observation <= JOINED,
-    }  # fmt: skip
+    one, several = (FORCE, FORCES) if actions.kind == GAUSSIAN else (CHOICE, CHOICES)
+    fields = {"n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS, "joint_fields": n_observation <= JOINED}
+    chosen = (several if actions.several else one) | fields
     missing = {name: value for name, value in chosen.items() if getattr(s, name) is None}
     return msgspec.structs.replace(s, **missing)
 

@@ -29,6 +29,8 @@ class Annealing:
         Factors of the shares; 0 keeps the share at 1.
     deviations : float
         Of the returns, that what is within reach lies above their mean; infinity: it is the best single return.
+    least_width : float
+        What the share of exploration is at least.
 
     Attributes
     ----------
@@ -36,8 +38,11 @@ class Annealing:
         All that is kept.
     """
 
-    def __init__(self, step: float, width: float, sample: float, deviations: float = math.inf) -> None:
+    def __init__(
+        self, step: float, width: float, sample: float, deviations: float = math.inf, least_width: float = LEAST_WIDTH
+    ) -> None:
         self.step, self.width, self.sample, self.deviations = step, width, sample, deviations
+        self.least_width = least_width
         self.state = np.zeros(N_STATE)
 
     def update(self, episode_return: float) -> None:
@@ -68,8 +73,8 @@ class Annealing:
 
     @property
     def width_share(self) -> float:
-        """Share of the deviation, or of the temperature of a softmax, from 0.1 to 1."""
-        return self._share(self.width, LEAST_WIDTH)
+        """Share of the deviation, or of the temperature of a softmax, from `least_width` to 1."""
+        return self._share(self.width, self.least_width)
 
     @property
     def sample_weight(self) -> float:

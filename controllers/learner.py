@@ -13,7 +13,7 @@ import numpy.typing as npt
 from controllers import places
 from controllers import transition as compiled
 from controllers.agent_networks import MOST_TOGETHER, completed, networks_of
-from controllers.annealing import Annealing
+from controllers.annealing import LEAST_WIDTH, Annealing
 from controllers.noise import Noise
 from controllers.policies import CATEGORICAL
 from controllers.settings import ActorCriticSettings
@@ -28,6 +28,7 @@ from threefactor.settings import build
 NARROWER = 3.0  # of an action of several entries: its first deviation is divided by exp of this
 # least deviation, of one entry and of each of several: joints that are quite still, which costs no force, learn nothing
 LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
+LEAST_WIDTH_OF_SEVERAL = 0.2  # share of exploration that is always left of several joints; of one, and of a choice: .1
 # floor of the TD error's usual size; bodies with many joints soon have errors well below the first
 FLOOR, FLOOR_OF_SEVERAL = 0.1, 0.01
 DEVIATIONS = 1.0  # of the returns of choices, above their mean, that are within reach; see `controllers.annealing`
@@ -60,10 +61,12 @@ class Learner(Kept):
         self.settings = s
         self.actor, self.critic = networks_of(s, self.n_observation, self.actions, self.seed, self.n_copies)
         self.schedule = SlopeSchedule(s.slope_schedule)
-        # what has many joints does better and better for long: near its best so far is not near its end
-        factors = (s.step_annealing, s.noise_annealing, s.sample_annealing)
+        assert s.step_annealing is not None
+        assert s.noise_annealing is not None
+        assert s.sample_annealing is not None
         within = DEVIATIONS if self.actions.kind == CATEGORICAL else math.inf
-        self.annealing = Annealing(*((0.0, 0.0, 0.0) if self.actions.several else factors), within)
+        least = LEAST_WIDTH_OF_SEVERAL if self.actions.several else LEAST_WIDTH
+        self.annealing = Annealing(s.step_annealing, s.noise_annealing, s.sample_annealing, within, least)
         self._actor_rate = self.actor.learning_rate
         actions = self.actions
         self._draws = Noise(self.seed, actions.n_noise)

@@ -49,11 +49,12 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range; exp of
         this - 3 if an action has several entries, which push to and fro against each other. The policy's means are in
         units of the deviation, see `controllers.policies.draw_gaussian`.
-    step_annealing, noise_annealing, sample_annealing : float
+    step_annealing, noise_annealing, sample_annealing : float or None
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns towards
         what is within reach, where that is below 1; 0: they do not. So, to the square of the last, does what an
         observation counts in the mean and deviation that it is standardised by: they come to rest, and what was learnt
-        stays right. None of this if an action has several entries. See `controllers.annealing`.
+        stays right. None: 5, 2.5 and 2.5; 0, 1 and 0 for a box of several entries; 0 for several choices. See
+        `controllers.annealing`.
     warm_up_steps : float
         The actor's step grows in proportion to the steps done, up to this number of them, or in four episodes if those
         take less; 0: it is whole from the first on. What a critic that has seen nothing yet makes of the first rewards
@@ -102,9 +103,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     novelty: NonNegative = 0.4
     noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
     deviation_bias: float = 2.0
-    step_annealing: NonNegative = 5.0
-    noise_annealing: NonNegative = 2.5
-    sample_annealing: NonNegative = 2.5
+    step_annealing: NonNegative | None = None
+    noise_annealing: NonNegative | None = None
+    sample_annealing: NonNegative | None = None
     warm_up_steps: NonNegative = 3000.0
     membrane_decay: Fraction | None = None
     readout_decay: Fraction | None = None

@@ -90,13 +90,18 @@ def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) ->
         assert quiet[89] == (pytest.approx((0.005, 0.1, 0.01)) if step else (1.0, 1.0, 1.0))
 
 
-@pytest.mark.parametrize("space", [MultiDiscrete([2, 3]), Box(-1.0, 1.0, (2,))], ids=["multi-discrete", "box"])
-def test_actions_of_several_entries_are_never_quieted(space: MultiDiscrete | Box) -> None:
-    """The step is that of one entry times the root of their number; nothing follows the returns."""
+@pytest.mark.parametrize(
+    ("space", "width"), [(MultiDiscrete([2, 3]), 1.0), (Box(-1.0, 1.0, (2,)), 0.2)], ids=["multi-discrete", "box"]
+)
+def test_several_entries_quiet_their_noise_alone(space: MultiDiscrete | Box, width: float) -> None:
+    """The step is that of one entry times the root of their number; of forces, the noise follows the returns."""
     agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0)
-    for value in [0.0] * 10 + [1.0] * 60:
+    memory, widths = agent._memory, []
+    for value in [0.0] * 10 + [1.0] * 60 + [0.5] * 60 + [0.0] * 60:
         agent.begin([0.0, 0.0])
         agent.step([0.0, 0.0], value, True, False)
+        widths.append(memory[places.WIDTH])
     assert agent.actor.learning_rate == pytest.approx(np.sqrt(2.0) * agent.settings.actor_rate, rel=1e-6)
-    memory = agent._memory
-    assert (agent.annealing.step_share, memory[places.WIDTH], memory[places.SAMPLE_WEIGHT]) == (1.0, 1.0, 1.0)
+    assert (agent.annealing.step_share, memory[places.SAMPLE_WEIGHT]) == (1.0, 1.0)
+    assert (widths[69], widths[129]) == (width, pytest.approx(max(0.5, width), rel=1e-2) if width < 1.0 else 1.0)
+    assert widths[-1] == pytest.approx(1.0, rel=1e-2)
