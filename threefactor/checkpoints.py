@@ -17,7 +17,7 @@ from safetensors.numpy import save
 
 from threefactor.arrays import Array
 
-FORMAT = "threefactor-1"
+FORMAT = "threefactor-2"
 
 
 class CheckpointError(ValueError):
