@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from controllers.encoding import n_inputs
 from controllers.policies import GAUSSIAN
 from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions
@@ -56,14 +57,13 @@ def networks_of(
     assert s.n_fields is not None
     assert s.membrane_decay is not None
     assert s.readout_decay is not None
-    joints = s.n_fields**2 * n_observation * (n_observation - 1) // 2 if s.joint_fields else 0
     # steps of all copies taken together change a value by half its TD error at most: more would overshoot
     intentional = s.optimiser == "intentional"
     most = MOST_TOGETHER / n_copies if intentional else np.inf
     # the changes of the entries' log-probabilities, which add up to that of the action, are of either sign
     actor_rate = s.actor_rate * (np.sqrt(actions.n_action) if intentional else 1.0)
     shared: dict[str, Any] = {
-        "n_in": n_observation * (1 + s.n_fields) + joints, "n_hidden": s.n_hidden,
+        "n_in": n_inputs(n_observation, s.n_fields, bool(s.joint_fields)), "n_hidden": s.n_hidden,
         "n_adaptive": round(s.adaptive_share * s.n_hidden),
         "recurrent": s.recurrent, "bias": True,
         "tau_m": tau_of(s.membrane_decay), "tau_out": tau_of(s.readout_decay),

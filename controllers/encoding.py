@@ -15,6 +15,11 @@ from threefactor.arrays import Array
 PER_FIELD = math.exp(-1.0)
 
 
+def n_inputs(n: int, fields: int, joint: bool = False) -> int:
+    """How many numbers `encode`, and with `joint` also `join`, write for an observation of n entries."""
+    return n * (1 + fields) + int(joint) * fields**2 * n * (n - 1) // 2
+
+
 @kernel
 def encode(out: Array, x: Array, mean: Array, squares: Array, count: float, limit: float, fields: int) -> None:
     """Write the standardised observation, each entry followed by its receptive fields; what is behind is left alone.

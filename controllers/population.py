@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from controllers.encoding import encode
+from controllers.encoding import encode, n_inputs
 from controllers.normalisation import observe
 from controllers.population_settings import PopulationSettings
 from controllers.settings import tau_of
@@ -57,7 +57,7 @@ class Population:
     def __init__(self, n_seen: int, n_out: int, seed: int, settings: PopulationSettings) -> None:
         s = self.settings = settings
         self.network = Network(
-            n_seen * (1 + s.n_fields), s.n_hidden, n_out, recurrent=s.recurrent, bias=True,
+            n_inputs(n_seen, s.n_fields), s.n_hidden, n_out, recurrent=s.recurrent, bias=True,
             tau_m=tau_of(s.membrane_decay), tau_out=tau_of(s.readout_decay), normalise_current=True,
             surrogate=s.surrogate, slope=s.slope, height=s.height, optimiser=s.optimiser, tag_decay=0.0,
             learning_rate=s.learning_rate, freeze_hidden=s.freeze_hidden, w_in_scale=0.5, w_out_scale=0.0,
@@ -66,7 +66,7 @@ class Population:
         self.network.w_in[:, -1] = 0.0  # random biases would let some neurons fire always, and others never
         self._count, self._seen = np.zeros(1), np.zeros(n_seen)
         self._mean, self._squares = np.zeros(n_seen), np.zeros(n_seen)
-        self._x = np.zeros(n_seen * (1 + s.n_fields), self.network.state.dtype)
+        self._x = np.zeros(n_inputs(n_seen, s.n_fields), self.network.state.dtype)
         self._observe = entry(observe, self._mean, self._squares, 1.0, 1.0, self._seen)
         self._encode = entry(
             encode, self._x, self._seen, self._mean, self._squares, 1.0, OBSERVATION_LIMIT, s.n_fields

@@ -188,6 +188,27 @@ def test_it_ends_with_its_input() -> None:
         assert pretence.board.bell[0] == 0 and not pretence.board.path.exists()  # as if the loop had been killed
 
 
+def test_nobody_looks_any_more_while_viewers_take_their_leave() -> None:
+    """Not even one who was ready a moment ago and never answers the farewell, for which the server waits."""
+    ready = b'{"type":"ready"}'
+    with (
+        Pretence() as pretence, Served(pretence.board) as served,
+        socket.create_connection(("127.0.0.1", served.port), timeout=5.0) as silent,
+    ):  # fmt: skip
+        silent.sendall(
+            f"GET /live HTTP/1.1\r\nHost: {served.address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        assert silent.recv(4096).startswith(b"HTTP/1.1 101")
+        silent.sendall(bytes([0x81, 0x80 | len(ready), 0, 0, 0, 0]) + ready)  # a whole text, masked by zeros
+        deadline = time.monotonic() + 5.0
+        while pretence.board.bell[0] == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert pretence.board.bell[0] == 1
+        assert served.end() == "" and served.process.returncode == 0
+        assert pretence.board.bell[0] == 0
+
+
 def test_bad_beginnings_are_explained(tmp_path: Path, served: Served, pretence: Pretence) -> None:
     """A port that is taken or is none, no board, no plan."""
     board = pretence.board

@@ -108,11 +108,12 @@ class Server:
             _print(port=port)
             sending = asyncio.create_task(self._send_frames())
             await asyncio.wait([sending, asyncio.create_task(ended.wait())], return_when=asyncio.FIRST_COMPLETED)
+            failed = not sending.cancel()  # while viewers take their leave it would say again that they look
             self._bell.look(False)
             if closing := [asyncio.create_task(each.connection.close(1001, ENDED)) for each in self._viewers]:
                 await asyncio.wait(closing, timeout=1.0)
-            if sending.done():
-                sending.result()  # it never ends but by an error
+            if failed:
+                sending.result()  # it never ends by itself but by an error
 
     # --- files -------------------------------------------------------------------------------------------------------
 
