@@ -105,3 +105,21 @@ def test_several_entries_quiet_their_noise_alone(space: MultiDiscrete | Box, wid
     assert (agent.annealing.step_share, memory[places.SAMPLE_WEIGHT]) == (1.0, 1.0)
     assert (widths[69], widths[129]) == (width, pytest.approx(max(0.5, width), rel=1e-2) if width < 1.0 else 1.0)
     assert widths[-1] == pytest.approx(1.0, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (Discrete(2), (5.0, 2.5, 2.5)),
+        (MultiDiscrete([2, 3]), (0.0, 0.0, 0.0)),
+        (Box(-1.0, 1.0, (1,)), (5.0, 2.5, 2.5)),
+        (Box(-1.0, 1.0, (2,)), (0.0, 1.0, 0.0)),
+    ],
+)
+def test_factors_follow_from_the_actions(space: Discrete | MultiDiscrete | Box, expected: tuple[float, ...]) -> None:
+    """Where they are left open; what is given stays."""
+    names = ("step_annealing", "noise_annealing", "sample_annealing")
+    settings = ActorCritic(2, space, 0, n_hidden=4, n_fields=0).settings
+    assert tuple(getattr(settings, name) for name in names) == expected
+    settings = ActorCritic(2, space, 0, n_hidden=4, n_fields=0, **dict.fromkeys(names, 0.5)).settings
+    assert tuple(getattr(settings, name) for name in names) == (0.5, 0.5, 0.5)
