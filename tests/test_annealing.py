@@ -91,9 +91,11 @@ def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) ->
 
 
 @pytest.mark.parametrize(
-    ("space", "width"), [(MultiDiscrete([2, 3]), 1.0), (Box(-1.0, 1.0, (2,)), 0.2)], ids=["multi-discrete", "box"]
+    ("space", "best", "halfway"),
+    [(MultiDiscrete([2, 3]), 1.0, 1.0), (Box(-1.0, 1.0, (2,)), 0.2, 0.5)],
+    ids=["multi-discrete", "box"],
 )
-def test_several_entries_quiet_their_noise_alone(space: MultiDiscrete | Box, width: float) -> None:
+def test_several_entries_quiet_their_noise_alone(space: MultiDiscrete | Box, best: float, halfway: float) -> None:
     """The step is that of one entry times the root of their number; of forces, the noise follows the returns."""
     agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0)
     memory, widths = agent._memory, []
@@ -103,8 +105,8 @@ def test_several_entries_quiet_their_noise_alone(space: MultiDiscrete | Box, wid
         widths.append(memory[places.WIDTH])
     assert agent.actor.learning_rate == pytest.approx(np.sqrt(2.0) * agent.settings.actor_rate, rel=1e-6)
     assert (agent.annealing.step_share, memory[places.SAMPLE_WEIGHT]) == (1.0, 1.0)
-    assert (widths[69], widths[129]) == (width, pytest.approx(max(0.5, width), rel=1e-2) if width < 1.0 else 1.0)
-    assert widths[-1] == pytest.approx(1.0, rel=1e-2)
+    assert widths[69] == best
+    assert (widths[129], widths[-1]) == pytest.approx((halfway, 1.0), rel=1e-2)
 
 
 @pytest.mark.parametrize(
