@@ -27,24 +27,36 @@ FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there
 JOINED = 3  # entries, at most, whose fields are multiplied with each other: about as many products as for two entries
 
 
-def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> ActorCriticSettings:
+class Completed(ActorCriticSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings none of which is open."""
+
+    n_fields: int
+    joint_fields: bool
+    step_annealing: float
+    noise_annealing: float
+    sample_annealing: float
+    membrane_decay: float
+    readout_decay: float
+
+
+def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> Completed:
     """Settings with a number for each None, which depends on what is observed and done."""
     one, several = (FORCE, FORCES) if actions.kind == GAUSSIAN else (CHOICE, CHOICES)
     fields = {"n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS, "joint_fields": n_observation <= JOINED}
     chosen = (several if actions.several else one) | fields
-    missing = {name: value for name, value in chosen.items() if getattr(s, name) is None}
-    return msgspec.structs.replace(s, **missing)
+    given = {name: value for name, value in msgspec.structs.asdict(s).items() if value is not None}
+    return Completed(**(chosen | given))
 
 
 def networks_of(
-    s: ActorCriticSettings, n_observation: int, actions: Actions, seed: int, n_copies: int
+    s: Completed, n_observation: int, actions: Actions, seed: int, n_copies: int
 ) -> tuple[Network, Network]:
     """Actor and critic.
 
     Parameters
     ----------
-    s : ActorCriticSettings
-        `completed` ones.
+    s : Completed
+        All settings.
     n_observation : int
         Entries of the observation.
     actions : Actions
@@ -54,16 +66,13 @@ def networks_of(
     n_copies : int
         Copies that share the networks.
     """
-    assert s.n_fields is not None
-    assert s.membrane_decay is not None
-    assert s.readout_decay is not None
     # steps of all copies taken together change a value by half its TD error at most: more would overshoot
     intentional = s.optimiser == "intentional"
     most = MOST_TOGETHER / n_copies if intentional else np.inf
     # the changes of the entries' log-probabilities, which add up to that of the action, are of either sign
     actor_rate = s.actor_rate * (np.sqrt(actions.n_action) if intentional else 1.0)
     shared: dict[str, Any] = {
-        "n_in": n_inputs(n_observation, s.n_fields, bool(s.joint_fields)), "n_hidden": s.n_hidden,
+        "n_in": n_inputs(n_observation, s.n_fields, s.joint_fields), "n_hidden": s.n_hidden,
         "n_adaptive": round(s.adaptive_share * s.n_hidden),
         "recurrent": s.recurrent, "bias": True,
         "tau_m": tau_of(s.membrane_decay), "tau_out": tau_of(s.readout_decay),

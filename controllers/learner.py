@@ -61,9 +61,6 @@ class Learner(Kept):
         self.settings = s
         self.actor, self.critic = networks_of(s, self.n_observation, self.actions, self.seed, self.n_copies)
         self.schedule = SlopeSchedule(s.slope_schedule)
-        assert s.step_annealing is not None
-        assert s.noise_annealing is not None
-        assert s.sample_annealing is not None
         within = DEVIATIONS if self.actions.kind == CATEGORICAL else math.inf
         least = LEAST_WIDTH_OF_SEVERAL if self.actions.several else LEAST_WIDTH
         self.annealing = Annealing(s.step_annealing, s.noise_annealing, s.sample_annealing, within, least)
@@ -72,7 +69,7 @@ class Learner(Kept):
         self._draws = Noise(self.seed, actions.n_noise)
         sizes = (
             self.n_observation, actions.n_action, actions.n_readout, actions.n_noise, actions.kind, s.n_fields,
-            int(bool(s.joint_fields)), s.warm_ticks, self.n_copies, *actions.starts,
+            int(s.joint_fields), s.warm_ticks, self.n_copies, *actions.starts,
         )  # fmt: skip
         self._sizes = np.array(sizes, dtype=np.int64)
         self._memory = np.zeros(places.memory_size(self._sizes))
