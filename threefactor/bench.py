@@ -27,8 +27,8 @@ from threefactor.peers import HINT, PEERS, System, Work, installed
 
 TICKS = {100: 20_000, 500: 5_000, 1000: 2_000, 10_000: 300}  # by neurons
 QUICK = {100: 300, 500: 200}
-BLOCK = 100  # ticks before the next system has its turn
-WARM = 10  # ticks at the start of a block that do not count: they find the caches as the last system left them
+BLOCK = 500  # ticks before the next system has its turn
+WARM = 100  # ticks at the start of a block that do not count: rows that have not spiked since are out of the caches
 LARGEST_PEERS = 1000  # neurons; some of the peers would not fit above
 ROOM = 10  # times the synapses' weights and traces that must be free for recurrence: networks, floor, drawing weights
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1") | {
@@ -180,7 +180,7 @@ def build(work: Work, peers: bool) -> list[System]:
             if not installed(kind):
                 raise ImportError(f"not installed; {HINT}")
             system = kind(work)
-            system.block(*work.draw(BLOCK), np.zeros(BLOCK))
+            system.block(*work.draw(WARM), np.zeros(WARM))
             systems.append(system)
         except Exception as error:
             if kind not in PEERS:
