@@ -2,17 +2,25 @@
 
 The dashed line is memory traffic alone: reading and writing the weight and the trace of every synapse, as a dense rule
 must, in the same run. Below it a rule does not visit every synapse.
+
+The table has the actor-critic's step, too, and that of the world that it takes turns with, CartPole-v1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import importlib.metadata
+import time
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
+import gymnasium as gym
+import numpy as np
 import typer
 
+from controllers import ActorCritic
 from demos.results import RESULTS, write_table
-from threefactor.bench import QUICK, TICKS, BenchError, rows
+from threefactor.bench import QUICK, TICKS, WARM, BenchError, rows, summarise
 from threefactor.pictures import BLUE, GREEN, GREY, LIGHT, RED, new_figure, save_figure
 
 FIELDS = (
@@ -50,6 +58,34 @@ def draw(measured: Sequence[dict[str, Any]]) -> None:
     save_figure(figure, RESULTS / "speed.png")
 
 
+def step_rows(steps: int) -> Iterator[dict[str, Any]]:
+    """What `ActorCritic.step` and the world's `step` take by turns, learning on, garbage collection off."""
+    env = gym.make("CartPole-v1")
+    agent = ActorCritic.for_env(env, seed=0)
+    spent = np.zeros((2, steps))
+    observation, _ = env.reset(seed=0)
+    action = agent.begin(observation)
+    gc.collect()
+    gc.disable()
+    for step in range(-WARM, steps):
+        start = time.perf_counter_ns()
+        observation, reward, terminated, truncated, _ = env.step(action)
+        between = time.perf_counter_ns()
+        action = agent.step(observation, float(reward), terminated, truncated)
+        if step >= 0:
+            spent[:, step] = time.perf_counter_ns() - between, between - start
+        if terminated or truncated:
+            observation, _ = env.reset()
+            action = agent.begin(observation)
+    gc.enable()
+    for system, package, each in zip(("actor_critic", "cartpole"), ("threefactor", "gymnasium"), spent, strict=True):
+        median, p99 = summarise(each)
+        yield {
+            "system": system, "version": importlib.metadata.version(package), "ticks": steps,
+            "median_us": round(median, 3), "p99_us": round(p99, 3),
+        }  # fmt: skip
+
+
 def main(
     peers: Annotated[bool, typer.Option("--peers", help="Measure other systems too; see the extra `peers`.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Few ticks, to see that it works.")] = False,
@@ -65,7 +101,9 @@ def main(
     except BenchError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    write_table("speed", [{key: row.get(key, "") for key in FIELDS} for row in measured])
+    steps = list(step_rows(max(sizes.values())))
+    print(*steps, sep="\n")
+    write_table("speed", [{key: row.get(key, "") for key in FIELDS} for row in measured + steps])
     draw(measured)
 
 
