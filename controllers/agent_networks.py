@@ -19,6 +19,7 @@ MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change
 # shrinks
 CHOICE = {
     "membrane_decay": 0.5, "readout_decay": 0.4, "step_annealing": 5.0, "noise_annealing": 2.5, "sample_annealing": 2.5,
+    "novelty": 0.4, "noise_correlation": 0.7,
 }  # fmt: skip
 CHOICES = CHOICE | {"step_annealing": 0.0, "noise_annealing": 0.0, "sample_annealing": 0.0}
 FORCE = CHOICE | {"membrane_decay": 0.4, "readout_decay": 0.3}
@@ -32,6 +33,8 @@ class Completed(ActorCriticSettings, frozen=True, kw_only=True, forbid_unknown_f
 
     n_fields: int
     joint_fields: bool
+    novelty: float
+    noise_correlation: float
     step_annealing: float
     noise_annealing: float
     sample_annealing: float

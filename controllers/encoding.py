@@ -90,8 +90,6 @@ def novelty(visits: Array, encoded: Array) -> float:
     encoded : (observation x (1 + fields) or more,), read
         As `encode` writes it.
     """
-    if visits.size == 0:
-        return 0.0
     n, fields = visits.shape
     total = 0.0
     for i in range(n):
@@ -103,3 +101,26 @@ def novelty(visits: Array, encoded: Array) -> float:
             visits[i, k] += field
         total += 1.0 / math.sqrt(1.0 + weighted / active)
     return total / n  # type: ignore[no-any-return]
+
+
+@kernel
+def rarity(visits: Array, encoded: Array) -> float:
+    """Mean over the entries above 0 of 1 / (1 + visits of it), 0 if there are none; counts this visit.
+
+    What novelty is without receptive fields, where entries say which of n states this is. All visits of a state
+    together are worth no more than the logarithm of their number, so that what was found outlives the search.
+
+    Parameters
+    ----------
+    visits : (observation,), read and written
+        How often each entry was above 0.
+    encoded : (observation or more,), read
+        As `encode` writes it.
+    """
+    total, active = 0.0, 0
+    for i in range(visits.size):
+        if encoded[i] > 0.0:
+            total += 1.0 / (1.0 + visits[i])
+            visits[i] += 1.0
+            active += 1
+    return total / max(active, 1)

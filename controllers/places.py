@@ -34,10 +34,10 @@ def statistics_of(memory: Array, sizes: Ints, which: int) -> Array:
 
 @kernel
 def visits_of(memory: Array, sizes: Ints) -> Array:
-    """View of how often each receptive field was visited, (observation, fields)."""
+    """View of how often each receptive field was visited, (observation, fields); each entry, if there are none."""
     start = N_NUMBERS + N_STATISTICS * sizes[N_OBSERVATION]
-    stop = start + sizes[N_OBSERVATION] * sizes[N_FIELDS]
-    return grid(memory, start, stop, max(sizes[N_FIELDS], 1))
+    each = max(sizes[N_FIELDS], 1)
+    return grid(memory, start, start + sizes[N_OBSERVATION] * each, each)
 
 
 @kernel
@@ -74,7 +74,7 @@ def view(place: Callable[..., Array], *given: Any) -> Array:
 
 def memory_size(sizes: Ints) -> int:
     """Entries of `memory`."""
-    return N_NUMBERS + (N_STATISTICS + int(sizes[N_FIELDS])) * int(sizes[N_OBSERVATION])
+    return N_NUMBERS + (N_STATISTICS + max(int(sizes[N_FIELDS]), 1)) * int(sizes[N_OBSERVATION])
 
 
 def own_size(sizes: Ints) -> int:

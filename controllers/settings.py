@@ -21,8 +21,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Neurons of the actor's, and as many of the critic's, population.
     n_fields : int or None
         Receptive fields of each entry of the observation, which the network sees beside the entry itself. None: 12, or
-        20 if the observation has but one or two entries, whose every detail the network then has room for. `for_env`
-        leaves them out where entries are but 0 or 1, see `controllers.spaces.with_fields`.
+        20 if the observation has but one or two entries, whose every detail the network then has room for. Where
+        entries are but 0 or 1 `for_env` leaves them out, and has other values for what else is None of novelty, noise
+        and decays, see `controllers.spaces.with_fields`.
     joint_fields : bool or None
         Whether the network sees the products of the fields of each two entries, too: n_fields^2 inputs for two entries,
         which answer to places in their plane, and make a step several times as long. None: if there are but two or
@@ -41,10 +42,11 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Share of each TD error that goes into an offset of all values at once.
     entropy : float
         Weight of the bonus for an undecided policy, see `controllers.policies`.
-    novelty : float
-        Weight of the bonus for observations whose receptive fields were rarely visited, in units of scaled reward.
-    noise_correlation : float
-        What exploration noise keeps from one action to the next; each single action is drawn from the policy.
+    novelty : float or None
+        Weight of the bonus for observations whose receptive fields, or states if there are none, were rarely visited,
+        in units of scaled reward, see `controllers.encoding`. None: .4.
+    noise_correlation : float or None
+        What exploration noise keeps from one action to the next; each single action is drawn from the policy. None: .7.
     deviation_bias : float
         Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range; exp of
         this - 3 if an action has several entries, which push to and fro against each other. The policy's means are in
@@ -100,8 +102,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     critic_overshoot: Positive = 3.0
     baseline_rate: Fraction = 0.3
     entropy: NonNegative = 0.01
-    novelty: NonNegative = 0.4
-    noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.7
+    novelty: NonNegative | None = None
+    noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] | None = None
     deviation_bias: float = 2.0
     step_annealing: NonNegative | None = None
     noise_annealing: NonNegative | None = None

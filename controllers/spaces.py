@@ -14,6 +14,8 @@ from threefactor.arrays import Array
 # worlds of Gymnasium that leave the spaces they state in ordinary flight and fall: nothing bounds the lander's height
 # and angle, nor the walker's angle (https://github.com/Farama-Foundation/Gymnasium/issues/752)
 UNBOUND = ("LunarLander", "BipedalWalker")
+# for entries of 0 or 1
+SWITCHES = {"n_fields": 0, "membrane_decay": 0.0, "readout_decay": 0.0, "novelty": 1.0, "noise_correlation": 0.3}
 
 
 def flat_size(space: gym.Space[Any]) -> int:
@@ -30,14 +32,17 @@ def flat_size(space: gym.Space[Any]) -> int:
 
 
 def with_fields(space: gym.Space[Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with no receptive fields, if they leave `n_fields` open and the observation is whole numbers, 0 or 1.
+    """Settings for switches, if they leave `n_fields` open and the observation is whole numbers, 0 or 1.
 
     FlattenObservation makes such entries of Discrete, MultiDiscrete and MultiBinary. Fields say of each no more than it
-    says itself, and of n entries that name one of n states all but two look the same from state to state.
+    says itself, and of n entries that name one of n states all but two look the same from state to state. A state that
+    is left is over, so that what neurons keep of it would be but noise in the next.
     """
     assert isinstance(space, gym.spaces.Box)
     switches = np.issubdtype(space.dtype, np.integer) and np.all(space.low == 0) and np.all(space.high == 1)
-    return settings | {"n_fields": 0} if switches and settings.get("n_fields") is None else settings
+    if not switches or settings.get("n_fields") is not None:
+        return settings
+    return SWITCHES | {name: value for name, value in settings.items() if value is not None}
 
 
 def bounds_of(env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], space: gym.Space[Any]) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from controllers import places
-from controllers.encoding import encode, join, novelty
+from controllers.encoding import encode, join, novelty, rarity
 from controllers.normalisation import observe
 from controllers.policies import (
     CATEGORICAL,
@@ -34,6 +34,7 @@ from threefactor.layout import vector
 from threefactor.readouts import softmax
 
 NEWEST_SHARE, CLIP_ERRORS = 2e-4, 20.0  # usual size of the TD error: its averages, bound in it
+LEAST_SPREAD = 0.01  # of returns: share of their squared mean, over their number, that their variance is at least
 LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finite in single precision
 BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
 DONE, BAD_OBSERVATION, OUTSIDE, BAD_REWARD = 0, 1, 2, 3  # answers; unless DONE nothing was changed
@@ -125,7 +126,11 @@ def watch_rate(actor: Array, actor_table: Ints, memory: Array) -> None:
 
 @kernel
 def scaled(memory: Array, own: Array, sizes: Ints, reward: float, terminated: bool) -> float:
-    """Reward over the running deviation of the discounted return, as soon as each copy has given two returns."""
+    """Reward over the running deviation of the discounted return, as soon as each copy has given two returns.
+
+    The first few returns may be alike by chance, or all of one value, where a step is an episode. Their deviation
+    counts as no less than a tenth of their mean over the root of their number.
+    """
     own[places.RETURN] = own[places.RETURN] * memory[places.DISCOUNT] + reward
     memory[places.RETURN_COUNT] += 1.0
     off = own[places.RETURN] - memory[places.RETURN_MEAN]
@@ -133,6 +138,7 @@ def scaled(memory: Array, own: Array, sizes: Ints, reward: float, terminated: bo
     memory[places.RETURN_SQUARES] += off * (own[places.RETURN] - memory[places.RETURN_MEAN])
     if memory[places.SCALE_REWARDS] > 0.0 and memory[places.RETURN_COUNT] >= 2.0 * sizes[places.N_COPIES]:
         variance = memory[places.RETURN_SQUARES] / (memory[places.RETURN_COUNT] - 1.0)
+        variance = max(variance, LEAST_SPREAD * memory[places.RETURN_MEAN] ** 2 / memory[places.RETURN_COUNT])
         memory[places.REWARD_SCALE] = 1.0 / math.sqrt(variance + 1e-8)
     if terminated:
         own[places.RETURN] = 0.0
@@ -149,7 +155,10 @@ def td_error(
     episode is as new as any other: a bonus for all but these would be a reward for never getting there.
     """
     value_after = 0.0 if terminated else memory[places.BASELINE] + readout(critic, critic_table, at.Y)[0]
-    bonus = memory[places.NOVELTY] * novelty(places.visits_of(memory, sizes), vector(critic, critic_table, 0, at.INPUT))
+    visits, seen = places.visits_of(memory, sizes), vector(critic, critic_table, 0, at.INPUT)
+    bonus = memory[places.NOVELTY] * (
+        novelty(visits, seen) if sizes[places.N_FIELDS] > 0 else rarity(visits[:, 0], seen)
+    )
     delta = (
         scaled(memory, own, sizes, reward, terminated)
         + bonus

@@ -34,11 +34,23 @@ def encoded(s: Floats, n_fields: int, joint: bool = False) -> Floats:
 
 def novelty(visits: Floats, fields: Floats) -> float:
     """Mean over entries of 1 / sqrt(1 + N), N their fields' mean visits, weighted by activity; counts the visit."""
-    if not fields.size:
-        return 0.0
     n = (fields * visits).sum(axis=1) / (fields.sum(axis=1) + 1e-9)
     visits += fields
     return float(np.mean(1.0 / np.sqrt(1.0 + n)))
+
+
+def rarity(visits: Floats, entries: Floats) -> float:
+    """Mean over entries above 0 of 1 / (1 + N), N their visits; counts the visit."""
+    above = entries > 0.0
+    bonus = float(np.mean(1.0 / (1.0 + visits[above]))) if above.any() else 0.0
+    visits[above] += 1.0
+    return bonus
+
+
+def bonus_of(visits: Floats, inputs: Floats) -> float:
+    """Bonus for the entries, each followed by its receptive fields, if there are any."""
+    of_each = inputs.reshape(len(visits), -1)
+    return novelty(visits, of_each[:, 1:]) if of_each.shape[1] > 1 else rarity(visits[:, 0], inputs)
 
 
 class Errors:
@@ -97,7 +109,7 @@ class Twin:
         self.episodes = 0
         self.errors = Errors(0.01 if several else 0.1)
         self.total = self.baseline = self.value = self.td_error = 0.0
-        self.visits = np.zeros((agent.n_observation, self.s.n_fields))
+        self.visits = np.zeros((agent.n_observation, max(self.s.n_fields, 1)))
 
     def begin(self, x: Floats) -> Any:
         """Rest, some ticks of the first observation, and the first action."""
@@ -122,8 +134,7 @@ class Twin:
             self._look(x)
             show(self.critic, self.inputs, 1)
             self.td_error += s.discount * (self.baseline + float(self.critic.y[0]))
-        of_each = self.inputs[: len(x) * (1 + s.n_fields)].reshape(len(x), -1)
-        self.td_error += s.novelty * novelty(self.visits, of_each[:, 1:])
+        self.td_error += s.novelty * bonus_of(self.visits, self.inputs[: len(x) * (1 + s.n_fields)])
         self.actor.tag(self._blame(math.copysign(s.entropy, self.td_error)))
         intentional = s.optimiser == "intentional"
         delta = self.errors.clip(self.td_error) if intentional else self.td_error
@@ -151,14 +162,15 @@ class Twin:
         return actions
 
     def _scaled(self, reward: float, terminated: bool) -> float:
-        """Reward over the deviation of the discounted returns so far."""
+        """Reward over the deviation of the discounted returns so far, which is at least .1 / sqrt(n) of their mean."""
         self.total = reward + self.s.discount * self.total
         self.returns.append(self.total)
         if terminated:
             self.total = 0.0
         if len(self.returns) < 2 or not self.s.scale_rewards:
             return reward
-        return reward / math.sqrt(np.var(self.returns, ddof=1) + 1e-8)
+        least = 0.01 * np.mean(self.returns) ** 2 / len(self.returns)
+        return reward / math.sqrt(max(np.var(self.returns, ddof=1), least) + 1e-8)
 
     def _inputs(self, x: Floats) -> Floats:
         seen, weights = np.array(self.seen), np.array(self.counted)

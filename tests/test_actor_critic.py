@@ -9,14 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+import msgspec
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 
-from controllers import ActorCritic, VectorActorCritic, places
+from controllers import ActorCritic, ActorCriticSettings, VectorActorCritic, places
 from controllers import transition as compiled
 from tests.checks import CONTROLLER_CHECKS, Make, assert_same, ends_at, observation_at, play, snapshot
-from tests.reference_agent import Twin, novelty
+from tests.reference_agent import Twin, bonus_of
 from threefactor import layout as at
 from threefactor import tick
 from threefactor.layout import vector
@@ -67,9 +68,9 @@ def test_truncation_bootstraps_and_termination_does_not(variant: str) -> None:
     next_value = baseline + float(truncated.critic.y[0])
     assert min(abs(value), abs(next_value)) > 1e-6, "the values are too small to be missed"
     for twin, ahead in ((terminated, 0.0), (truncated, s.discount * next_value)):
-        inputs = vector(twin.critic.state, twin.critic.table, 0, at.INPUT).reshape(agent.n_observation, -1)
-        bonus = s.novelty * novelty(visits.copy(), inputs[:, 1:].astype(np.float64))
-        assert bonus > 0.0 or not s.n_fields
+        inputs = vector(twin.critic.state, twin.critic.table, 0, at.INPUT)
+        bonus = s.novelty * bonus_of(visits.copy(), inputs.astype(np.float64))
+        assert bonus > 0.0
         assert twin.td_error == pytest.approx(bonus + ahead - value, rel=1e-12)
     assert going_on.td_error == truncated.td_error
 
@@ -252,16 +253,24 @@ def test_what_is_left_open_follows_from_the_spaces(n: int, space: gym.Space[Any]
     ],
 )
 def test_entries_of_0_or_1_have_no_fields(space: gym.Space[Any], n_fields: int) -> None:
-    """What FlattenObservation makes of states has no receptive fields unless asked for, in both kinds of agent."""
+    """What FlattenObservation makes of states has no receptive fields unless asked for, in both kinds of agent.
+
+    Then neurons keep nothing, novelty is rarity and noise keeps less; of these, too, what is given stays.
+    """
     flat = gym.spaces.flatten_space(space)
     env, envs = gym.Env(), gym.vector.VectorEnv()
     env.observation_space = envs.single_observation_space = flat
     env.action_space = envs.single_action_space = DISCRETE
     envs.num_envs = 2
-    for left_open in ({}, {"n_fields": None}):  # the second as a record of settings has it
+    expected = (0, 0.0, 0.0, 1.0, 0.3) if n_fields == 0 else (n_fields, 0.5, 0.4, 0.4, 0.7)
+    for left_open in ({}, msgspec.structs.asdict(ActorCriticSettings())):
         for agent in (ActorCritic.for_env(env, **left_open), VectorActorCritic.for_envs(envs, **left_open)):
-            assert agent.settings.n_fields == n_fields
-    assert ActorCritic.for_env(env, n_fields=5).settings.n_fields == 5
+            s = agent.settings
+            assert (s.n_fields, s.membrane_decay, s.readout_decay, s.novelty, s.noise_correlation) == expected
+    s = ActorCritic.for_env(env, n_fields=5).settings
+    assert (s.n_fields, s.membrane_decay, s.readout_decay, s.novelty, s.noise_correlation) == (5, 0.5, 0.4, 0.4, 0.7)
+    s = ActorCritic.for_env(env, novelty=0.2, readout_decay=0.1, noise_correlation=0.0).settings
+    assert (s.novelty, s.readout_decay, s.noise_correlation) == (0.2, 0.1, 0.0)
 
 
 # --- the whole step --------------------------------------------------------------------------------------------------

@@ -222,6 +222,18 @@ def test_reward_scaling_equals_a_plain_reference(scale_rewards: bool) -> None:
         assert agent.td_error - 0.9 * after + before == pytest.approx(reward / scale, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("rewards", [(-100.0, -1.0, -1.0, -1.0), (1.0, 1.0, -1.0, 1.0)])
+def test_equal_first_returns_do_not_blow_rewards_up(rewards: tuple[float, ...]) -> None:
+    """Returns that happen to be alike (-100, -1 + .99 * -100), or steps that are episodes, leave errors in bounds."""
+    agent = ActorCritic(4, Discrete(3), 0, n_hidden=8)
+    alone = rewards[0] == rewards[1]
+    for t, reward in enumerate(rewards):
+        if alone or t == 0:
+            agent.begin(observation_at(agent, t))
+        agent.step(observation_at(agent, t + 1), reward, alone, False)
+        assert t == 0 or agent._memory[places.REWARD_SCALE] * max(map(abs, rewards)) < 20.0
+
+
 def test_clipping_of_td_errors_equals_a_plain_reference() -> None:
     """Errors stay within 20 times their usual size, that of what is left of those before: 1e-10."""
     plain, rng, memory = Errors(0.1), np.random.default_rng(4), np.zeros(places.N_NUMBERS)
