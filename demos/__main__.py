@@ -9,7 +9,7 @@ from pathlib import Path
 NAMES = sorted(
     path.stem
     for path in Path(__file__).parent.glob("*.py")
-    if path.stem not in ("__init__", "__main__", "control", "results", "tasks")
+    if path.stem != "__main__" and 'if __name__ == "__main__"' in path.read_text()
 )
 
 

@@ -1,18 +1,16 @@
 """What the two studies of control share: tasks, one run, the store that lets a study go on where it stopped, its table.
 
 Every task is learnt by `controllers.ActorCritic` with its default settings; a task may add what its nature demands. The
-peer is `controllers.StreamAC`.
-A task is a line of `TASKS`. A finished run is one line of results/control_runs.jsonl. It is found again by its task,
-seed, steps and settings and by the version of the code, so that a study does only what is missing, both studies share
-their runs, and an edit of agent or engine (of its code, not of comments or docstrings) starts anew. The file may be
-deleted at any time.
+peer is `controllers.StreamAC`. Tasks are those of `demos.control_tasks`.
+A finished run is one line of results/control_runs.jsonl. It is found again by its task, seed, steps and settings and by
+the version of the code, so that a study does only what is missing, both studies share their runs, and an edit of agent
+or engine (of its code, not of comments or docstrings) starts anew. The file may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import functools
 import hashlib
 import importlib.util
 import json
@@ -32,18 +30,13 @@ from rich.progress import track
 from rich.table import Table
 
 from controllers import ActorCritic, ActorCriticSettings, Loop, StreamAC, solved
+from demos.control_tasks import OTHERS, TABLE, TASKS, Task
 from demos.results import RESULTS, interval, write_table
-from envs import DelayedCue
 from threefactor.pictures import running_mean
 
-# for tasks that hide part of their state: most neurons adapt, over 5 to 1,000 steps; the rest follows at once
-MEMORY = {
-    "adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0, "n_fields": 12,
-    "joint_fields": False,
-}  # fmt: skip
-SWITCHES = MEMORY | {"n_fields": 2}  # the same where entries are on or off: a field for either
 PEER = {"agent": "StreamAC"}  # settings of a condition that is no spiking agent
 STORE = RESULTS / "control_runs.jsonl"
+QUICK_OTHERS = ("CliffWalking-v1",)
 QUICK_TASKS, QUICK_STEPS, QUICK_SEEDS = ("CartPole-v1", "MountainCarContinuous-v0"), 3000, 2
 CURVE = 300  # points kept of a learning curve
 NOT_THE_AGENT = {
@@ -59,57 +52,6 @@ COLUMNS = (
 )  # fmt: skip
 Row = dict[str, Any]
 STDERR = Console(stderr=True)
-
-
-class PositionsOnly(gym.ObservationWrapper[Any, Any, Any]):
-    """CartPole without its velocities: position [m] and angle [rad]."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        space = env.observation_space
-        assert isinstance(space, gym.spaces.Box)
-        self.observation_space = gym.spaces.Box(space.low[[0, 2]], space.high[[0, 2]], dtype=np.float32)
-
-    def observation(self, observation: Any) -> Any:
-        """Position and angle."""
-        return observation[[0, 2]]
-
-
-class Task(NamedTuple):
-    """A world, when it counts as solved, and what a run may take."""
-
-    title: str
-    make: Callable[[], gym.Env[Any, Any]]
-    threshold: float | None  #: mean return over `window` episodes to reach; None: the final mean return is the result
-    window: int
-    budget: int  #: environment steps
-    settings: Mapping[str, Any] = {}  #: what differs from the default agent
-    needs: str | None = None  #: module that the extra `control` brings
-
-
-def _gym(name: str, threshold: float | None, window: int, budget: int, needs: str | None = None) -> dict[str, Task]:
-    return {name: Task(name, functools.partial(gym.make, name), threshold, window, budget, needs=needs)}
-
-
-TASKS: dict[str, Task] = {
-    **_gym("CartPole-v1", 475.0, 100, 100_000),
-    **_gym("Acrobot-v1", -100.0, 100, 60_000),
-    **_gym("Pendulum-v1", -200.0, 20, 100_000),
-    **_gym("InvertedPendulum-v5", 950.0, 100, 160_000, "mujoco"),
-    **_gym("MountainCar-v0", -110.0, 100, 150_000),
-    **_gym("MountainCarContinuous-v0", 90.0, 100, 100_000),
-    **_gym("LunarLander-v3", 200.0, 100, 500_000, "Box2D"),
-    "CartPole-positions": Task("CartPole-v1, positions only", lambda: PositionsOnly(gym.make("CartPole-v1")),
-                               475.0, 100, 150_000, MEMORY),
-    **{  # 1 for a right answer, -1 for a wrong one: nine in ten right is a mean of 0.8
-        f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 100_000,
-                                SWITCHES)
-        for n in (10, 30, 100)
-    },
-    **_gym("Hopper-v5", None, 100, 1_000_000, "mujoco"),
-    **_gym("Walker2d-v5", None, 100, 1_000_000, "mujoco"),
-    **_gym("HalfCheetah-v5", None, 100, 1_000_000, "mujoco"),
-}  # fmt: skip
 
 
 class Job(NamedTuple):
@@ -259,9 +201,10 @@ def choose(text: str | None, known: Mapping[str, Any], what: str) -> list[str]:
     return names
 
 
-def choose_tasks(text: str | None, quick: bool) -> list[str]:
-    """Tasks to run: those named, else all whose packages are installed."""
-    names = list(QUICK_TASKS) if quick and text is None else choose(text, TASKS, "task")
+def choose_tasks(text: str | None, quick: bool, others: bool = False) -> list[str]:
+    """Tasks to run: those named, else all of the table, or all others, whose packages are installed."""
+    every, few = (OTHERS, QUICK_OTHERS) if others else (TABLE, QUICK_TASKS)
+    names = choose(text, TASKS, "task") if text is not None else list(few if quick else every)
     absent = [name for name in names if (module := TASKS[name].needs) and not importlib.util.find_spec(module)]
     if absent and text is not None:
         raise typer.BadParameter(f'{absent[0]} needs what is not installed: pip install "threefactor[control]"')
@@ -308,7 +251,15 @@ def values(rows: Iterable[Row], column: str) -> list[float]:
 
 def print_table(rows: list[Row]) -> None:
     """Print one line for each task and condition."""
-    heads = ("task", "condition", "solved", "solved from [95 % of IQM]", "solved at", "stays solved", "final")
+    heads = (
+        "task",
+        "condition",
+        "solved",
+        "solved from [95 % of IQM]",
+        "solved at",
+        "stays solved",
+        "final [95 % of IQM]",
+    )
     table = Table(*heads, caption="medians over seeds; IQM: interquartile mean")
     for task, condition in dict.fromkeys((row["task"], row["condition"]) for row in rows):
         mine = of(rows, task, condition)
@@ -318,6 +269,6 @@ def print_table(rows: list[Row]) -> None:
             task, condition, f"{len(begun)}/{len(mine)}" if TASKS[task].threshold is not None else "-",
             f"{np.median(begun):.0f} [{low:.0f}, {high:.0f}]" if begun else "-", f"{np.median(at):.0f}" if at else "-",
             f"{sum(values(mine, 'stays_solved')):.0f}/{len(begun)}" if begun else "-",
-            f"{np.median(final):.4g}" if final else "-",
+            f"{np.median(final):.4g} [{', '.join(f'{end:.4g}' for end in interval(final))}]" if final else "-",
         )  # fmt: skip
     Console(width=max(Console().width, 120), markup=False).print(table)

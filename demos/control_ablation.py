@@ -13,7 +13,8 @@ import numpy as np
 import typer
 from matplotlib.axes import Axes
 
-from demos.control import TASKS, Row, choose, choose_tasks, of, study, values
+from demos.control import Row, choose, choose_tasks, of, study, values
+from demos.control_tasks import TASKS
 from demos.results import RESULTS, interval
 from threefactor.pictures import BLUE, GREY, RED, new_figure, save_figure
 

@@ -9,6 +9,7 @@ A study that was stopped goes on where it was, see `demos.control`.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Annotated, Any
 
@@ -17,7 +18,8 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from demos.control import PEER, TASKS, Row, choose, choose_tasks, of, study
+from demos.control import PEER, Row, choose, choose_tasks, of, study
+from demos.control_tasks import TASKS
 from demos.results import RESULTS
 from threefactor.pictures import BLUE, GREEN, GREY, RED, new_figure, save_figure
 
@@ -54,8 +56,8 @@ def draw_task(axes: Axes, rows: list[Row], task: str) -> None:
     axes.set_title(TASKS[task].title, fontsize=10)
 
 
-def draw(rows: list[Row]) -> None:
-    """Learning curves, one panel a task."""
+def draw(rows: list[Row], name: str) -> None:
+    """Learning curves, one panel a task; results/NAME.png."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     columns = min(len(tasks), 4)
     lines = math.ceil(len(tasks) / columns)
@@ -68,18 +70,20 @@ def draw(rows: list[Row]) -> None:
     shown = {label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=len(shown), frameon=False)
     figure.suptitle("line: median of seeds; band: quartiles; dotted: threshold", fontsize=10)
-    save_figure(figure, RESULTS / "control.png")
+    save_figure(figure, RESULTS / f"{name}.png")
 
 
 def main(
     tasks: Annotated[str | None, typer.Option(help="Names, with commas between; all installed if none.")] = None,
     conditions: Annotated[str | None, typer.Option(help=f"Some of {', '.join(CONDITIONS)}; all if none.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each task and condition.")] = 10,
+    others: Annotated[bool, typer.Option("--others", help="Other worlds: changed physics, bodies, states.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Two seeds and few steps, to see that it works.")] = False,
 ) -> None:
-    """Train every task under every condition; writes results/control.csv and results/control.png."""
+    """Train every task under every condition; writes results/control.csv and control.png, or control_others.*."""
     chosen = {name: CONDITIONS[name] for name in choose(conditions, CONDITIONS, "condition")}
-    study("control", chosen, choose_tasks(tasks, quick), seeds, quick, draw)
+    name = "control_others" if others else "control"
+    study(name, chosen, choose_tasks(tasks, quick, others), seeds, quick, functools.partial(draw, name=name))
 
 
 if __name__ == "__main__":

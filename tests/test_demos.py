@@ -25,7 +25,7 @@ DEMOS = {
     "stream_roundtrip": ("csv", "png"), "watch_cost": ("csv", "png"),
 }  # fmt: skip
 STREAMED = {"closed_loop", "stream_roundtrip"}  # they need the extra lsl
-SHARED = {"__init__", "__main__", "results", "tasks", "control", "flight", "watching"}  # no demos
+SHARED = {"__init__", "__main__", "results", "tasks", "control", "control_tasks", "flight", "watching"}  # no demos
 WRITES = {"control_table": "control"}  # where the files have another name
 pytestmark = pytest.mark.skipif(not hasattr(tick.run, "signatures"), reason="numba is switched off: too slow")
 

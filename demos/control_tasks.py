@@ -1,0 +1,116 @@
+"""What the studies of control learn: the tasks of the table, and other worlds, for which little or nothing was tuned."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.wrappers import FlattenObservation, TimeLimit
+
+from envs import DelayedCue
+
+# for tasks that hide part of their state: most neurons adapt, over 5 to 1,000 steps; the rest follows at once
+MEMORY = {
+    "adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0, "n_fields": 12,
+    "joint_fields": False,
+}  # fmt: skip
+SWITCHES = MEMORY | {"n_fields": 2}  # the same where entries are on or off: a field for either
+
+
+class PositionsOnly(gym.ObservationWrapper[Any, Any, Any]):
+    """CartPole without its velocities: position [m] and angle [rad]."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        space = env.observation_space
+        assert isinstance(space, gym.spaces.Box)
+        self.observation_space = gym.spaces.Box(space.low[[0, 2]], space.high[[0, 2]], dtype=np.float32)
+
+    def observation(self, observation: Any) -> Any:
+        """Position and angle."""
+        return observation[[0, 2]]
+
+
+class Task(NamedTuple):
+    """A world, when it counts as solved, and what a run may take."""
+
+    title: str
+    make: Callable[[], gym.Env[Any, Any]]
+    threshold: float | None  #: mean return over `window` episodes to reach; None: the final mean return is the result
+    window: int
+    budget: int  #: environment steps
+    settings: Mapping[str, Any] = {}  #: what differs from the default agent
+    needs: str | None = None  #: module that the extra `control` brings
+
+
+def _gym(name: str, threshold: float | None, window: int, budget: int, needs: str | None = None) -> dict[str, Task]:
+    return {name: Task(name, functools.partial(gym.make, name), threshold, window, budget, needs=needs)}
+
+
+TABLE: dict[str, Task] = {
+    **_gym("CartPole-v1", 475.0, 100, 100_000),
+    **_gym("Acrobot-v1", -100.0, 100, 60_000),
+    **_gym("Pendulum-v1", -200.0, 20, 100_000),
+    **_gym("InvertedPendulum-v5", 950.0, 100, 160_000, "mujoco"),
+    **_gym("MountainCar-v0", -110.0, 100, 150_000),
+    **_gym("MountainCarContinuous-v0", 90.0, 100, 100_000),
+    **_gym("LunarLander-v3", 200.0, 100, 500_000, "Box2D"),
+    "CartPole-positions": Task("CartPole-v1, positions only", lambda: PositionsOnly(gym.make("CartPole-v1")),
+                               475.0, 100, 150_000, MEMORY),
+    **{  # 1 for a right answer, -1 for a wrong one: nine in ten right is a mean of 0.8
+        f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 100_000,
+                                SWITCHES)
+        for n in (10, 30, 100)
+    },
+    **_gym("Hopper-v5", None, 100, 1_000_000, "mujoco"),
+    **_gym("Walker2d-v5", None, 100, 1_000_000, "mujoco"),
+    **_gym("HalfCheetah-v5", None, 100, 1_000_000, "mujoco"),
+}  # fmt: skip
+
+
+def _make(name: str, given: Mapping[str, Any], changes: Mapping[str, float | str]) -> gym.Env[Any, Any]:
+    """A world of Gymnasium made with `given`, attributes of which are changed."""
+    env = gym.make(name, **given)
+    for attribute, value in changes.items():
+        if not hasattr(env.unwrapped, attribute):
+            raise AttributeError(f"{name} has no {attribute}.")
+        setattr(env.unwrapped, attribute, value)
+    return env
+
+
+def _changed(name: str, what: str, steps: int, given: Mapping[str, Any] = {}, **changes: float | str) -> Task:
+    """The task of the table with a world that is changed, and so without its threshold."""
+    task = TABLE[name]
+    make = functools.partial(_make, name, given, changes)
+    return Task(f"{name}, {what}", make, None, task.window, steps, needs=task.needs)
+
+
+def _states(name: str) -> gym.Env[Any, Any]:
+    """A world that is in one of n states, as n entries, cut off after 1,000 steps if nothing else ends it."""
+    return TimeLimit(FlattenObservation(gym.make(name)), 1000)
+
+
+# physics that were changed (in brackets what it is in the table), other bodies, and worlds of states; by the settings of
+# the table, but that those for states (`controllers.spaces.SWITCHES`) were chosen on these, by seeds from 300
+OTHERS: dict[str, Task] = {
+    "CartPole-long": _changed("CartPole-v1", "pole of 3 m (1)", 100_000, length=1.5, polemass_length=0.15),
+    "CartPole-gravity": _changed("CartPole-v1", "gravity 20 (9.8)", 100_000, gravity=20.0),
+    "CartPole-weak": _changed("CartPole-v1", "force 5 N (10)", 100_000, force_mag=5.0),
+    "Acrobot-heavy": _changed("Acrobot-v1", "second link of 1.5 kg (1)", 60_000, LINK_MASS_2=1.5),
+    "Acrobot-nips": _changed("Acrobot-v1", "other dynamics (nips)", 60_000, book_or_nips="nips"),
+    "Pendulum-light": _changed("Pendulum-v1", "gravity 5 (10)", 100_000, g=5.0),
+    "Pendulum-heavy": _changed("Pendulum-v1", "gravity 13 (10)", 100_000, g=13.0),
+    "MountainCar-gravity": _changed("MountainCar-v0", "gravity .003 (.0025)", 150_000, gravity=0.003),
+    "MountainCarContinuous-weak": _changed("MountainCarContinuous-v0", "power .0012 (.0015)", 100_000, power=0.0012),
+    "LunarLander-gravity": _changed("LunarLander-v3", "gravity 6 (10)", 300_000, {"gravity": -6.0}),
+    "LunarLander-forces": _changed("LunarLander-v3", "forces", 300_000, {"continuous": True}),
+    **_gym("InvertedDoublePendulum-v5", None, 100, 200_000, "mujoco"),
+    **_gym("Reacher-v5", None, 100, 60_000, "mujoco"),
+    **_gym("Pusher-v5", None, 100, 60_000, "mujoco"),
+    **{name: Task(name, functools.partial(_states, name), None, 100, 60_000)
+       for name in ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "Blackjack-v1")},
+}  # fmt: skip
+TASKS = TABLE | OTHERS
