@@ -1,4 +1,4 @@
-"""What the studies of control learn: the tasks of the table, and other worlds, for which little or nothing was tuned."""
+"""What the studies of control learn: the tasks of the table, and other worlds, for which little was chosen."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def _states(name: str) -> gym.Env[Any, Any]:
     return TimeLimit(FlattenObservation(gym.make(name)), 1000)
 
 
-# physics that were changed (in brackets what it is in the table), other bodies, and worlds of states; by the settings of
-# the table, but that those for states (`controllers.spaces.SWITCHES`) were chosen on these, by seeds from 300
+# changed physics (in brackets what it is in the table), other bodies, and worlds of states; nothing was chosen for them
+# but the settings for states (`controllers.spaces.SWITCHES`), by seeds from 300
 OTHERS: dict[str, Task] = {
     "CartPole-long": _changed("CartPole-v1", "pole of 3 m (1)", 100_000, length=1.5, polemass_length=0.15),
     "CartPole-gravity": _changed("CartPole-v1", "gravity 20 (9.8)", 100_000, gravity=20.0),

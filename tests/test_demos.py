@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
@@ -98,6 +99,25 @@ def test_control_leaves_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.setitem(control.TASKS, "LunarLander-v3", control.TASKS["LunarLander-v3"]._replace(needs="no_box"))
     assert "LunarLander-v3" not in control.choose_tasks(None, quick=False)
     assert 'pip install "threefactor[control]"' in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_other_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--others` writes files of its own; each changed world differs from that of the table in what its title says."""
+    app = Typer()
+    app.command()(control_table.main)
+    monkeypatch.chdir(tmp_path)
+    options = ["--others", "--quick", "--conditions", "default"]
+    assert CliRunner().invoke(app, options, catch_exceptions=False).exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == [
+        "control_others.csv",
+        "control_others.png",
+    ]
+    worlds = {name: control.TASKS[name].make() for name in ("CartPole-v1", "CartPole-gravity", "CartPole-long")}
+    states = []
+    for env in worlds.values():
+        env.reset(seed=0)
+        states.append(np.array([env.step(1)[0] for _ in range(5)]))
+    assert all(np.abs(states[0][-1] - other[-1]).max() > 1e-3 for other in states[1:])
 
 
 def test_control_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

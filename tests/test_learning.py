@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
+from gymnasium.wrappers import FlattenObservation
 
 import envs  # noqa: F401  (registers the worlds)
 from controllers import ActorCritic, Loop, evaluate, solved
@@ -41,6 +42,15 @@ def test_greedy_actions_have_learnt_too() -> None:
     returns = evaluate(agent, env, 10, seed=1)
     assert np.mean(returns) > 90.0
     assert evaluate(agent, env, 10, seed=1) == returns
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_one_of_n_states_is_acted_in(seed: int) -> None:
+    """Along the cliff, where each fall costs 100 and to stand still 1 a step, episodes end, at -40 or better."""
+    env = FlattenObservation(gym.make("CliffWalking-v1"))
+    agent = ActorCritic.for_env(env, seed=seed)
+    returns = [episode.episode_return for episode in Loop(agent, env, seed).run(30_000)]
+    assert np.mean(returns[-50:]) > -40.0 > np.mean(returns[:5])
 
 
 @pytest.mark.parametrize("settings", [{}, {"adaptive_share": 0.5}], ids=["lif", "alif"])
