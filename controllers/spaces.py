@@ -15,7 +15,10 @@ from threefactor.arrays import Array
 # and angle, nor the walker's angle (https://github.com/Farama-Foundation/Gymnasium/issues/752)
 UNBOUND = ("LunarLander", "BipedalWalker")
 # for entries of 0 or 1
-SWITCHES = {"n_fields": 0, "membrane_decay": 0.0, "readout_decay": 0.0, "novelty": 1.0, "noise_correlation": 0.3}
+SWITCHES = {
+    "n_fields": 0, "membrane_decay": 0.0, "readout_decay": 0.0, "novelty": 1.0, "noise_correlation": 0.0,
+    "step_annealing": 0.0, "noise_annealing": 0.0,
+}  # fmt: skip
 
 
 def flat_size(space: gym.Space[Any]) -> int:
@@ -36,7 +39,8 @@ def with_fields(space: gym.Space[Any], settings: dict[str, Any]) -> dict[str, An
 
     FlattenObservation makes such entries of Discrete, MultiDiscrete and MultiBinary. Fields say of each no more than it
     says itself, and of n entries that name one of n states all but two look the same from state to state. A state that
-    is left is over, so that what neurons keep of it would be but noise in the next.
+    is left is over: what neurons or noise keep of it would only be in the way in the next. To stand still is often the
+    best that was seen, for long, and no reason to search less.
     """
     assert isinstance(space, gym.spaces.Box)
     switches = np.issubdtype(space.dtype, np.integer) and np.all(space.low == 0) and np.all(space.high == 1)

@@ -255,22 +255,23 @@ def test_what_is_left_open_follows_from_the_spaces(n: int, space: gym.Space[Any]
 def test_entries_of_0_or_1_have_no_fields(space: gym.Space[Any], n_fields: int) -> None:
     """What FlattenObservation makes of states has no receptive fields unless asked for, in both kinds of agent.
 
-    Then neurons keep nothing, novelty is rarity and noise keeps less; of these, too, what is given stays.
+    Then neurons and noise keep nothing, novelty is rarity and nothing shrinks; of these, too, what is given stays.
     """
     flat = gym.spaces.flatten_space(space)
     env, envs = gym.Env(), gym.vector.VectorEnv()
     env.observation_space = envs.single_observation_space = flat
     env.action_space = envs.single_action_space = DISCRETE
     envs.num_envs = 2
-    expected = (0, 0.0, 0.0, 1.0, 0.3) if n_fields == 0 else (n_fields, 0.5, 0.4, 0.4, 0.7)
+    expected = (0, 0.0, 0.0, 1.0, 0.0) if n_fields == 0 else (n_fields, 0.5, 0.4, 0.4, 0.7)
     for left_open in ({}, msgspec.structs.asdict(ActorCriticSettings())):
         for agent in (ActorCritic.for_env(env, **left_open), VectorActorCritic.for_envs(envs, **left_open)):
             s = agent.settings
             assert (s.n_fields, s.membrane_decay, s.readout_decay, s.novelty, s.noise_correlation) == expected
     s = ActorCritic.for_env(env, n_fields=5).settings
     assert (s.n_fields, s.membrane_decay, s.readout_decay, s.novelty, s.noise_correlation) == (5, 0.5, 0.4, 0.4, 0.7)
-    s = ActorCritic.for_env(env, novelty=0.2, readout_decay=0.1, noise_correlation=0.0).settings
-    assert (s.novelty, s.readout_decay, s.noise_correlation) == (0.2, 0.1, 0.0)
+    s = ActorCritic.for_env(env, novelty=0.2, readout_decay=0.1, noise_correlation=0.4).settings
+    asked = (s.novelty, s.readout_decay, s.noise_correlation, s.step_annealing)
+    assert asked == (0.2, 0.1, 0.4, 0.0 if n_fields == 0 else 5.0)
 
 
 # --- the whole step --------------------------------------------------------------------------------------------------

@@ -46,11 +46,11 @@ def test_greedy_actions_have_learnt_too() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_one_of_n_states_is_acted_in(seed: int) -> None:
-    """Along the cliff, where each fall costs 100 and to stand still 1 a step, episodes end, at -40 or better."""
+    """Along the cliff, where each fall costs 100 and to stand still 1 a step, episodes end, at -20 or better."""
     env = FlattenObservation(gym.make("CliffWalking-v1"))
     agent = ActorCritic.for_env(env, seed=seed)
-    returns = [episode.episode_return for episode in Loop(agent, env, seed).run(30_000)]
-    assert np.mean(returns[-50:]) > -40.0 > np.mean(returns[:5])
+    returns = [episode.episode_return for episode in Loop(agent, env, seed).run(60_000)]
+    assert np.mean(returns[-50:]) > -20.0 > np.mean(returns[:5])
 
 
 @pytest.mark.parametrize("settings", [{}, {"adaptive_share": 0.5}], ids=["lif", "alif"])
