@@ -271,4 +271,4 @@ def print_table(rows: list[Row]) -> None:
             f"{sum(values(mine, 'stays_solved')):.0f}/{len(begun)}" if begun else "-",
             f"{np.median(final):.4g} [{', '.join(f'{end:.4g}' for end in interval(final))}]" if final else "-",
         )  # fmt: skip
-    Console(width=max(Console().width, 120), markup=False).print(table)
+    Console(width=max(Console().width, 140), markup=False).print(table)
