@@ -46,7 +46,7 @@ def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> C
     """Settings with a number for each None, which depends on what is observed and done."""
     one, several = (FORCE, FORCES) if actions.kind == GAUSSIAN else (CHOICE, CHOICES)
     fields = {"n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS, "joint_fields": n_observation <= JOINED}
-    chosen = (several if actions.several else one) | fields
+    chosen = (several if actions.several else one) | fields | ({"novelty": 0.0} if s.n_fields == 0 else {})
     given = {name: value for name, value in msgspec.structs.asdict(s).items() if value is not None}
     return Completed(**(chosen | given))
 

@@ -44,7 +44,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Weight of the bonus for an undecided policy, see `controllers.policies`.
     novelty : float or None
         Weight of the bonus for observations whose receptive fields, or states if there are none, were rarely visited,
-        in units of scaled reward, see `controllers.encoding`. None: .4.
+        in units of scaled reward, see `controllers.encoding`. None: .4, or 0 without fields.
     noise_correlation : float or None
         What exploration noise keeps from one action to the next; each single action is drawn from the policy. None: .7.
     deviation_bias : float

@@ -70,7 +70,7 @@ def test_truncation_bootstraps_and_termination_does_not(variant: str) -> None:
     for twin, ahead in ((terminated, 0.0), (truncated, s.discount * next_value)):
         inputs = vector(twin.critic.state, twin.critic.table, 0, at.INPUT)
         bonus = s.novelty * bonus_of(visits.copy(), inputs.astype(np.float64))
-        assert bonus > 0.0
+        assert (bonus > 0.0) == (s.novelty > 0.0) == (s.n_fields > 0)
         assert twin.td_error == pytest.approx(bonus + ahead - value, rel=1e-12)
     assert going_on.td_error == truncated.td_error
 
