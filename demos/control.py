@@ -252,14 +252,8 @@ def values(rows: Iterable[Row], column: str) -> list[float]:
 def print_table(rows: list[Row]) -> None:
     """Print one line for each task and condition."""
     heads = (
-        "task",
-        "condition",
-        "solved",
-        "solved from [95 % of IQM]",
-        "solved at",
-        "stays solved",
-        "final [95 % of IQM]",
-    )
+        "task", "condition", "solved", "solved from [95 % of IQM]", "solved at", "stays solved", "final [95 % of IQM]",
+    )  # fmt: skip
     table = Table(*heads, caption="medians over seeds; IQM: interquartile mean")
     for task, condition in dict.fromkeys((row["task"], row["condition"]) for row in rows):
         mine = of(rows, task, condition)

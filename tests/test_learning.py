@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
-from gymnasium.wrappers import FlattenObservation
+from gymnasium.wrappers import FlattenObservation, TimeLimit
 
 import envs  # noqa: F401  (registers the worlds)
 from controllers import ActorCritic, Loop, evaluate, solved
@@ -46,8 +46,8 @@ def test_greedy_actions_have_learnt_too() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_one_of_n_states_is_acted_in(seed: int) -> None:
-    """Along the cliff, where each fall costs 100 and to stand still 1 a step, episodes end, at -20 or better."""
-    env = FlattenObservation(gym.make("CliffWalking-v1"))
+    """Along the cliff, where a fall costs 100 and to stand still 1 a step, episodes end at -20 or better."""
+    env = TimeLimit(FlattenObservation(gym.make("CliffWalking-v1")), 200)
     agent = ActorCritic.for_env(env, seed=seed)
     returns = [episode.episode_return for episode in Loop(agent, env, seed).run(60_000)]
     assert np.mean(returns[-50:]) > -20.0 > np.mean(returns[:5])
