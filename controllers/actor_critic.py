@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy.typing as npt
 
 from controllers.learner import Learner
-from controllers.spaces import bounds_of, flat_size, with_fields
+from controllers.spaces import bounds_of, flat_size, settings_for
 
 
 class ActorCritic(Learner):
@@ -56,7 +56,7 @@ class ActorCritic(Learner):
             bounds.
         """
         space = env.observation_space
-        agent = cls(flat_size(space), env.action_space, seed, **with_fields(space, settings))
+        agent = cls(flat_size(space), env.action_space, seed, **settings_for(space, settings))
         agent._bound(*bounds_of(env, space))
         return agent
 

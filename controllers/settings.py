@@ -23,7 +23,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Receptive fields of each entry of the observation, which the network sees beside the entry itself. None: 12, or
         20 if the observation has but one or two entries, whose every detail the network then has room for. Where
         entries are but 0 or 1 `for_env` leaves them out, and has other values for what else is None of novelty, noise,
-        decays and annealing, see `controllers.spaces.with_fields`.
+        decays and annealing, see `controllers.spaces.settings_for`.
     joint_fields : bool or None
         Whether the network sees the products of the fields of each two entries, too: n_fields^2 inputs for two entries,
         which answer to places in their plane, and make a step several times as long. None: if there are but two or

@@ -34,7 +34,7 @@ def flat_size(space: gym.Space[Any]) -> int:
     return math.prod(space.shape)
 
 
-def with_fields(space: gym.Space[Any], settings: dict[str, Any]) -> dict[str, Any]:
+def settings_for(space: gym.Space[Any], settings: dict[str, Any]) -> dict[str, Any]:
     """Settings for switches, if they leave `n_fields` open and the observation is whole numbers, 0 or 1.
 
     FlattenObservation makes such entries of Discrete, MultiDiscrete and MultiBinary. Fields say of each no more than it

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from controllers import transition as compiled
 from controllers.learner import Learner
-from controllers.spaces import bounds_of, flat_size, with_fields
+from controllers.spaces import bounds_of, flat_size, settings_for
 from threefactor.arrays import Array
 
 
@@ -73,7 +73,7 @@ class VectorActorCritic(Learner):
         space = envs.single_observation_space
         mode = envs.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
         agent = cls(
-            envs.num_envs, flat_size(space), envs.single_action_space, seed, mode, **with_fields(space, settings)
+            envs.num_envs, flat_size(space), envs.single_action_space, seed, mode, **settings_for(space, settings)
         )
         agent._bound(*bounds_of(envs, space))
         return agent

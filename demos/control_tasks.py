@@ -17,7 +17,7 @@ MEMORY = {
     "adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0, "n_fields": 12,
     "joint_fields": False,
 }  # fmt: skip
-SWITCHES = MEMORY | {"n_fields": 2}  # the same where entries are on or off: a field for either
+CUES = MEMORY | {"n_fields": 2}  # the same where entries are on or off: a field for either
 
 
 class PositionsOnly(gym.ObservationWrapper[Any, Any, Any]):
@@ -62,7 +62,7 @@ TABLE: dict[str, Task] = {
                                475.0, 100, 150_000, MEMORY),
     **{  # 1 for a right answer, -1 for a wrong one: nine in ten right is a mean of 0.8
         f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 100_000,
-                                SWITCHES)
+                                CUES)
         for n in (10, 30, 100)
     },
     **_gym("Hopper-v5", None, 100, 1_000_000, "mujoco"),
