@@ -3,7 +3,8 @@
 The dashed line is memory traffic alone: reading and writing the weight and the trace of every synapse, as a dense rule
 must, in the same run. Below it a rule does not visit every synapse.
 
-The table has the actor-critic's step, too, and that of the world that it takes turns with, CartPole-v1.
+The table has the actor-critic's step, too, and that of the world that it takes turns with, CartPole-v1; and what a
+network's tick costs alone and as one of 16 abreast (`Networks`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import typer
 
 from controllers import ActorCritic
 from demos.results import RESULTS, write_table
+from threefactor import Network, Networks
 from threefactor.bench import QUICK, TICKS, WARM, BenchError, rows, summarise
 from threefactor.pictures import BLUE, GREEN, GREY, LIGHT, RED, new_figure, save_figure
 
@@ -27,6 +29,7 @@ FIELDS = (
     "system", "version", "neurons", "inputs", "recurrent", "synapses", "ticks", "median_us", "p99_us", "spiking",
     "state_bytes", "cores", "ratio", "gb_per_s",
 )  # fmt: skip
+ABREAST, SEEDS = ((4, 16), (16, 16), (4, 32), (16, 32), (32, 64), (64, 128)), 16  # inputs and neurons, seeds abreast
 LOOKS = {  # label, colour, line and marker
     "threefactor": ("threefactor, step + learn", BLUE, "o-"), "threefactor_fused": ("learn_and_step", LIGHT, "o-"),
     "dense_floor": ("weights and traces, memory alone", "black", "--"), "numpy": ("NumPy", GREY, "s-"),
@@ -86,6 +89,38 @@ def step_rows(steps: int) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
+def abreast_rows(ticks: int) -> Iterator[dict[str, Any]]:
+    """What a tick of a network costs alone and as one of 16 seeds abreast, by turns; half of the inputs are active."""
+    for inputs, neurons in ABREAST:
+        alone, *others = (
+            Network(inputs, neurons, 2, recurrent=False, learning_rate=1e-3, seed=seed) for seed in range(SEEDS)
+        )
+        rng, together, spent = np.random.default_rng(0), Networks([alone, *others]), np.zeros((2, ticks))
+        xs = (rng.random((WARM + ticks, SEEDS, inputs)) < 0.5).astype(np.float32)
+        errors = rng.normal(size=(SEEDS, 2)).astype(np.float32)
+        x, error = xs[:, 0].copy(), errors[0].copy()
+        alone.step(x[0])
+        together.step(xs[0])
+        gc.collect()
+        gc.disable()
+        for t in range(-WARM, ticks):
+            start = time.perf_counter_ns()
+            alone.learn_and_step(error, x[t])
+            between = time.perf_counter_ns()
+            together.learn_and_step(errors, xs[t])
+            if t >= 0:
+                spent[:, t] = between - start, (time.perf_counter_ns() - between) / SEEDS
+        gc.enable()
+        base = float(np.median(spent[1]))
+        for system, each in zip(("alone", "abreast"), spent, strict=True):
+            median, p99 = summarise(each)
+            yield {
+                "system": system, "version": importlib.metadata.version("threefactor"), "neurons": neurons,
+                "inputs": inputs, "ticks": ticks, "median_us": round(median, 3), "p99_us": round(p99, 3),
+                "spiking": round(float(together.spikes().mean()), 3), "ratio": round(1e3 * median / base, 2),
+            }  # fmt: skip
+
+
 def main(
     peers: Annotated[bool, typer.Option("--peers", help="Measure other systems too; see the extra `peers`.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Few ticks, to see that it works.")] = False,
@@ -101,7 +136,7 @@ def main(
     except BenchError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    steps = list(step_rows(max(sizes.values())))
+    steps = [*step_rows(max(sizes.values())), *abreast_rows(max(sizes.values()))]
     print(*steps, sep="\n")
     write_table("speed", [{key: row.get(key, "") for key in FIELDS} for row in measured + steps])
     draw(measured)

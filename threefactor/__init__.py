@@ -2,6 +2,7 @@
 
 from threefactor.checkpoints import CheckpointError
 from threefactor.network import Network
+from threefactor.networks import Networks
 from threefactor.presets import preset
 from threefactor.schedules import SCHEDULES, ScheduleSettings, SlopeSchedule
 from threefactor.settings import NetworkSettings
@@ -13,6 +14,7 @@ __all__ = [
     "CheckpointError",
     "Network",
     "NetworkSettings",
+    "Networks",
     "ScheduleSettings",
     "SlopeSchedule",
     "preset",

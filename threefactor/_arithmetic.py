@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 CLOSE_WILL_DO = ("arcp", "afn", "ninf", "nnan")
@@ -49,12 +49,18 @@ def take_wide_vectors() -> None:
 # --- the same in compiled code ---------------------------------------------------------------------------------------
 
 
+def declared(builder: Any, name: str, kind: Any, arguments: int = 1) -> Any:
+    """The compiler's function of this name for numbers of this kind, or vectors of them."""
+    number, count = (kind.element, f"v{kind.count}") if isinstance(kind, ir.VectorType) else (kind, "")
+    function = ir.FunctionType(kind, [kind] * arguments)
+    return cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.{count}{number.intrinsic_name}")
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = arguments[0].type
-        function = ir.FunctionType(kind, [kind] * 3)
-        return builder.call(builder.module.declare_intrinsic("llvm.fmuladd", [kind], function), arguments)
+        return builder.call(declared(builder, "fmuladd", kind, 3), arguments)
 
     return c(c, c, c), generate
 
@@ -63,12 +69,17 @@ def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
 def _twice_inverse_root(typing_context: Any, x: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind, (x,) = arguments[0].type, arguments
-        root = builder.module.declare_intrinsic("llvm.sqrt", [kind])
-        if signature.args[0] != types.float32:
-            return builder.fdiv(kind(2.0), builder.call(root, [x]))
-        near = builder.fdiv(kind(1.0), builder.call(root, [x], fastmath=CLOSE_WILL_DO), flags=CLOSE_WILL_DO)
-        product = builder.module.declare_intrinsic("llvm.fmuladd", [kind], ir.FunctionType(kind, [kind] * 3))
-        rest = builder.call(product, [builder.fneg(builder.fmul(x, near)), near, kind(3.0)])
+        lanes = kind.count if isinstance(kind, ir.VectorType) else 0
+        number, root = kind.element if lanes else kind, declared(builder, "sqrt", kind)
+
+        def constant(value: float) -> Any:
+            return kind([value] * lanes) if lanes else kind(value)
+
+        if not isinstance(number, ir.FloatType):
+            return builder.fdiv(constant(2.0), builder.call(root, [x]))
+        near = builder.fdiv(constant(1.0), builder.call(root, [x], fastmath=CLOSE_WILL_DO), flags=CLOSE_WILL_DO)
+        product = declared(builder, "fmuladd", kind, 3)
+        rest = builder.call(product, [builder.fneg(builder.fmul(x, near)), near, constant(3.0)])
         return builder.fmul(near, rest)
 
     return x(x), generate

@@ -22,7 +22,7 @@ from numba.core import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.cgutils import unpack_tuple
 from numba.extending import intrinsic, overload
-from numba.np.arrayobj import make_array
+from numba.np.arrayobj import make_array, populate_array
 
 from threefactor._bare import HOLDS, Bare
 
@@ -150,7 +150,7 @@ def address(function: Callable[..., Any], *like: Any) -> Any:
 
 
 def _compiled(function: Any, like: tuple[Any, ...]) -> Any:
-    kinds = (numba.typeof(argument) for argument in like)
+    kinds = (kind if isinstance(kind, types.Type) else numba.typeof(kind) for kind in like)
     signature = tuple(
         Bare(kind.dtype) if HOLDS and isinstance(kind, types.Array) and (kind.ndim, kind.layout) == (1, "C") else kind
         for kind in kinds
@@ -180,12 +180,20 @@ def grid(flat: npt.NDArray[Any], start: int, stop: int, columns: int) -> npt.NDA
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _address(typing_context: Any, flat: Any, start: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.gep(array.data, [arguments[1]])
+def _cut(typing_context: Any, flat: Any, start: Any, shape: Any) -> Any:
+    row_of = getattr(flat.dtype, "array", None)  # of lanes, see `_seeds`
+    cut = row_of(len(shape)) if row_of else types.Array(flat.dtype, len(shape), "C")
 
-    return types.CPointer(flat.dtype)(flat, types.intp), generate  # type: ignore[attr-defined]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = builder.gep(make_array(signature.args[0])(context, builder, arguments[0]).data, [arguments[1]])
+        item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype)))
+        sizes = unpack_tuple(builder, arguments[2])
+        strides = [item] if len(sizes) == 1 else [builder.mul(item, sizes[1]), item]
+        array = make_array(cut)(context, builder)
+        populate_array(array, data=data, shape=sizes, strides=strides, itemsize=item, meminfo=None)
+        return array._getvalue()
+
+    return cut(flat, types.intp, shape), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -208,9 +216,9 @@ def _call_from_kernels(at, answer, *given):  # type: ignore[no-untyped-def]
 
 @overload(window)
 def _window(flat, start, stop):  # type: ignore[no-untyped-def]
-    return lambda flat, start, stop: numba.carray(_address(flat, start), (stop - start,))
+    return lambda flat, start, stop: _cut(flat, start, (stop - start,))
 
 
 @overload(grid)
 def _grid(flat, start, stop, columns):  # type: ignore[no-untyped-def]
-    return lambda flat, start, stop, columns: numba.carray(_address(flat, start), ((stop - start) // columns, columns))
+    return lambda flat, start, stop, columns: _cut(flat, start, ((stop - start) // columns, columns))

@@ -6,11 +6,10 @@ vector of neurons and is advanced here; what has one entry a synapse is left to 
 
 from __future__ import annotations
 
-import numpy as np
-
 from threefactor import layout as at
 from threefactor._arithmetic import take_wide_vectors
 from threefactor._jit import disjoint, kernel
+from threefactor._seeds import alone, anywhere, like
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, bring_up, gather_listed, horizon, list_rows, restart, start_base
 from threefactor.deferred_tags import bring_tags_up, open_base
@@ -41,10 +40,11 @@ def all_finite(x: Array) -> bool:
     """Whether no entry is NaN or infinite."""
     wrong = 0
     for i in range(x.size):  # a count of integers, which the compiler may take in any order, is done in vectors
-        wrong += 0 if abs(x[i]) < np.inf else 1
+        wrong += 1 if anywhere(x[i] - x[i] != 0) else 0  # neither infinity nor NaN is its own difference's zero
     return wrong == 0
 
 
+@alone
 @kernel
 def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: bool) -> None:
     """Carry out what `deferral` noted for the rows that spikes need, or for `everything`."""
@@ -93,15 +93,17 @@ def bring_rows_up(state: Array, table: Ints, block: int, rec: int, everything: b
     )  # fmt: skip
 
 
+@alone
 @kernel
 def start_rows(state: Array, table: Ints, block: int, rec: int) -> None:
     """Let all rows, which are up to date, wait from the next tick whose learning signal comes: this one or the next."""
-    decay = state.dtype.type(1) if table[at.PENDING] else state[at.ALPHA]
+    decay = like(state, 1) if table[at.PENDING] else state[at.ALPHA]
     base_zbar, zbar = vector(state, table, block, at.BASE_ZBAR + rec), vector(state, table, block, at.ZBAR + rec)
     for i in range(base_zbar.size):
         base_zbar[i] = decay * zbar[i]
 
 
+@alone
 @kernel
 def open_row(state: Array, table: Ints, block: int) -> None:
     """Start the composites of the tick to come, where a TD error drives the learning."""
@@ -124,9 +126,10 @@ def sets_back(table: Ints) -> bool:
     return table[at.DEFERS] != at.NOTHING and table[at.STRIDE] > 1  # type: ignore[no-any-return]
 
 
+@alone
 @kernel
-def receive(state: Array, table: Ints, block: int, rec: int) -> None:
-    """Add to the currents of a layer what comes by one matrix, whose rows are brought up to date as far as needed."""
+def receive_late(state: Array, table: Ints, block: int, rec: int) -> None:
+    """As `receive`, by a matrix whose rows wait; they are brought up to date as far as needed."""
     take_wide_vectors()  # for what the compiler copies into this place
     current, n = vector(state, table, block, at.CURRENT), vector(state, table, block, at.V).size
     source = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
@@ -141,15 +144,43 @@ def receive(state: Array, table: Ints, block: int, rec: int) -> None:
             vector(state, table, block, at.ALPHA_POWERS), slot, stride, rec == 1,
         )  # fmt: skip
         return
-    if table[at.DEFERS] != at.NOTHING:
-        bring_rows_up(state, table, block, rec, False)
+    bring_rows_up(state, table, block, rec, False)
     if has(table, block, at.TARGETS + rec):
         targets, starts = vector(state, table, block, at.TARGETS + rec), starts_of(table, block, rec)
         gather_sparse(current, vector(state, table, block, at.W + rec), targets, starts, source, due)
-    elif table[at.DEFERS] != at.NOTHING:
-        gather_listed(current, matrix(state, table, block, at.W + rec, n), source, due)
     else:
-        gather(current, matrix(state, table, block, at.W + rec, n), source)
+        gather_listed(current, matrix(state, table, block, at.W + rec, n), source, due)
+
+
+@kernel
+def receive(state: Array, table: Ints, block: int, rec: int) -> None:
+    """Add to the currents of a layer what comes by one matrix."""
+    take_wide_vectors()  # for what the compiler copies into this place
+    if table[at.DEFERS] != at.NOTHING:
+        receive_late(state, table, block, rec)
+        return
+    current = vector(state, table, block, at.CURRENT)
+    source = vector(state, table, block, at.PRE + rec * (at.Z_PREV - at.PRE))
+    gather(current, matrix(state, table, block, at.W + rec, current.size), source)
+
+
+@alone
+@kernel
+def begin_row(state: Array, table: Ints, block: int) -> None:
+    """Start the composites of a base, if one begins with this tick."""
+    composites = matrix(state, table, block, at.COMPOSITES, vector(state, table, block, at.V).size)
+    start_base(composites, 3, table[at.SLOT], table[at.STRIDE])
+
+
+@alone
+@kernel
+def restart_rows(state: Array, table: Ints, block: int) -> None:
+    """Let the rows that were brought up to date wait from here on."""
+    for rec in range(1 + table[at.RECURRENT]):
+        zbar, due = vector(state, table, block, at.ZBAR + rec), vector(state, table, block, at.DUE + rec)
+        restart(vector(state, table, block, at.BASE_ZBAR + rec), zbar, due)
+    if table[at.DEFERS] == at.TD:
+        open_row(state, table, block)
 
 
 @kernel
@@ -163,9 +194,9 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     copy(z_prev, z)
     fill(current, 0)
     scale[0] = zeta
-    deferred, back = table[at.DEFERS] != at.NOTHING, sets_back(table)
+    back = sets_back(table)
     if back:
-        start_base(matrix(state, table, block, at.COMPOSITES, n), 3, table[at.SLOT], table[at.STRIDE])
+        begin_row(state, table, block)
         filter_inputs(state, table, block)
     for rec in range(1 + table[at.RECURRENT]):
         receive(state, table, block, rec)
@@ -182,17 +213,13 @@ def layer_forward(state: Array, table: Ints, block: int) -> None:
     )  # fmt: skip
     if not back:
         filter_inputs(state, table, block)
-    if deferred and not back:
-        for rec in range(1 + table[at.RECURRENT]):
-            zbar, due = vector(state, table, block, at.ZBAR + rec), vector(state, table, block, at.DUE + rec)
-            restart(vector(state, table, block, at.BASE_ZBAR + rec), zbar, due)
-        if table[at.DEFERS] == at.TD:
-            open_row(state, table, block)
+    if table[at.DEFERS] != at.NOTHING and not back:
+        restart_rows(state, table, block)
     low_pass(vector(state, table, block, at.ZBAR_OUT), z, state[at.KAPPA_OUT], state[at.ZETA_OUT])
     trace_filter = vector(state, table, block, at.FILTER)
     low_pass(vector(state, table, block, at.PSI_BAR), psi, trace_filter[0], trace_filter[2])
     if table[at.REGULARISED]:  # over a whole sequence, the signal comes at its end
-        now = state.dtype.type(1 - table[at.RATE_PER_SEQUENCE])
+        now = like(state, 1 - table[at.RATE_PER_SEQUENCE])
         rate_signal(
             vector(state, table, block, at.RATE_SIGNAL), vector(state, table, block, at.RATE), z, state[at.RATE_DECAY],
             state[at.RATE_GAIN], now * state[at.RATE_STRENGTH], state[at.RATE_TARGET], now * state[at.SPIKE_L1],

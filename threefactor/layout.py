@@ -86,6 +86,12 @@ def number(table: Ints, block: int, name: int) -> int:
 
 
 @kernel
+def place(table: Ints, block: int, field: int) -> int:
+    """Where a field starts in `state`."""
+    return table[N_SWITCHES + block * BLOCK + 2 * field]  # type: ignore[no-any-return]
+
+
+@kernel
 def vector(state: Array, table: Ints, block: int, field: int) -> Array:
     """View of a field as a row of numbers; empty where the network has no such field. For kernels only, see `view`."""
     at = N_SWITCHES + block * BLOCK + 2 * field
@@ -168,16 +174,16 @@ def _defers(s: NetworkSettings, masked: bool) -> int:
     return TD if s.tag_decay > 0.0 else WEIGHTS
 
 
-def _stride(s: NetworkSettings, masked: bool, starts: Starts) -> int:
+def _stride(s: NetworkSettings, defers: int, starts: Starts) -> int:
     """Ticks from a base to the next, see `deferral`: one, if rows cannot be set back."""
     stacked = len(s.n_hidden) > 1  # learning signals then need a layer's rows as they are at each tick
-    if _defers(s, masked) != WEIGHTS or starts or any(s.n_adaptive) or s.normalise_current or stacked:
+    if defers != WEIGHTS or starts or any(s.n_adaptive) or s.normalise_current or stacked:
         return 1
     left = trace_filter(s, 0)[0] * decay(s.dt, s.tau_m)  # of activity and trace together, after a tick
     return next((stride for stride in STRIDES if left**stride >= LEAST), 1)
 
 
-def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[tuple[int, int, int]]]:
+def _fields(s: NetworkSettings, masked: bool, starts: Starts, waiting: int) -> dict[str, list[tuple[int, int, int]]]:
     """For each region the (block, field, size) that a network of these settings needs."""
     bias, out = int(s.bias), s.n_out
     intentional, tags = s.optimiser == "intentional", not s.freeze_hidden
@@ -185,8 +191,7 @@ def _fields(s: NetworkSettings, masked: bool, starts: Starts) -> dict[str, list[
     regularised = bool(s.rate_strength or s.spike_l1 or s.voltage_l2)
     per_sequence = math.isinf(s.rate_tau) and bool(s.rate_strength or s.spike_l1)
     averaged = per_sequence or (s.rate_strength > 0.0 and s.rate_trace_tau > 0.0)
-    defers, td = _defers(s, masked) != NOTHING, _defers(s, masked) == TD
-    stride = _stride(s, masked, starts)
+    defers, td, stride = waiting != NOTHING, waiting == TD, _stride(s, waiting, starts)
     ring = horizon(stride)
     fast, traces, tag, lasting = [], [], [], []
     n_pre = s.n_in + bias
@@ -263,16 +268,16 @@ def starts_in(s: NetworkSettings, table: Ints) -> dict[tuple[int, int], Ints]:
     return {name: table[room] for name, room in place_of_starts(s, names).items()}
 
 
-def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None) -> Layout:
-    """Lay out the buffer of a network.
+def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None, waits: bool = True) -> Layout:
+    """Lay out the buffer of a network; unless it `waits`, everything is done at once.
 
     Raises
     ------
     ValueError
         Sparse matrices in a network whose weights cannot wait.
     """
-    starts = starts or {}
-    if starts and _defers(s, masked) not in (WEIGHTS, TD):
+    starts, defers = starts or {}, _defers(s, masked) if waits else NOTHING
+    if starts and defers not in (WEIGHTS, TD):
         raise ValueError(
             "sparse masks need plain descent at each tick: optimiser 'sgd', no regularisers, bounds, clipping, weight "
             "decay, exact_reset or freeze_hidden, one copy, no dense masks beside them."
@@ -281,7 +286,7 @@ def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None)
     table = np.zeros(N_SWITCHES + (n_layers + 1) * BLOCK + sum(map(len, starts.values())), dtype=np.int64)
     place = math.ceil(N_PARAMETERS / ALIGN) * ALIGN
     regions = {}
-    for name, fields in _fields(s, masked, starts).items():
+    for name, fields in _fields(s, masked, starts, defers).items():
         start = place
         for block, field, size in fields:
             at = N_SWITCHES + block * BLOCK + 2 * field
@@ -311,7 +316,7 @@ def plan(s: NetworkSettings, masked: bool = False, starts: Starts | None = None)
         REGULARISED: bool(s.rate_strength or s.spike_l1 or s.voltage_l2), RATE_PER_SEQUENCE: math.isinf(s.rate_tau),
         MASKED: masked, FAST: regions["fast"].start, TRACES: regions["traces"].start, TAGS: regions["tags"].start,
         TAGS_END: regions["tags"].stop,
-        DEFERS: _defers(s, masked), SPARSE: bool(starts), STRIDE: _stride(s, masked, starts),
+        DEFERS: defers, SPARSE: bool(starts), STRIDE: _stride(s, defers, starts),
     }  # fmt: skip
     for place_, value in switches.items():
         table[place_] = int(value)

@@ -7,6 +7,7 @@ Lillicrap, Tweed 2017, Neural Comput. 29:578, and Nokland 2016, arXiv:1609.01596
 from __future__ import annotations
 
 from threefactor._jit import disjoint, kernel
+from threefactor._seeds import alone, anywhere
 from threefactor.arrays import Array, Ints
 
 
@@ -16,7 +17,7 @@ def broadcast(signal: Array, feedback: Array, error: Array) -> None:
     for j in range(signal.size):
         signal[j] = 0
     for o in range(error.size):
-        if error[o] != 0:
+        if anywhere(error[o] != 0):
             amount = error[o]
             for j in range(signal.size):
                 signal[j] += amount * feedback[o, j]
@@ -37,6 +38,7 @@ def from_above(signal: Array, w: Array, psi_bar: Array, signal_above: Array, sca
         signal[i] = scale * total
 
 
+@alone
 @kernel
 def from_above_sparse(
     signal: Array, w: Array, targets: Array, starts: Ints, psi_bar: Array, signal_above: Array, scale: float

@@ -9,6 +9,7 @@ import numpy as np
 
 from threefactor._arithmetic import take_wide_vectors
 from threefactor._jit import disjoint, kernel
+from threefactor._seeds import anywhere, like, where
 from threefactor.arrays import Array
 from threefactor.sums import added, added_squares
 from threefactor.surrogates import shape
@@ -17,7 +18,13 @@ from threefactor.surrogates import shape
 @kernel
 def four_active(pre: Array, i: int, rows: int) -> bool:
     """Whether entry i and the three behind it are there and not zero."""
-    return pre[i] != 0 and i + 3 < rows and pre[i + 1] != 0 and pre[i + 2] != 0 and pre[i + 3] != 0
+    return (
+        i + 3 < rows
+        and anywhere(pre[i] != 0)
+        and anywhere(pre[i + 1] != 0)
+        and anywhere(pre[i + 2] != 0)
+        and anywhere(pre[i + 3] != 0)
+    )
 
 
 @disjoint
@@ -35,7 +42,7 @@ def gather(current: Array, w: Array, pre: Array) -> None:
                 current[j] = current[j] + p * w[i, j] + q * w[i + 1, j] + r * w[i + 2, j] + s * w[i + 3, j]
             i += 4
             continue
-        if pre[i] != 0:
+        if anywhere(pre[i] != 0):
             amount = pre[i]
             for j in range(current.size):
                 current[j] += amount * w[i, j]
@@ -48,11 +55,11 @@ def normalise(current: Array, tiny: float) -> float:
 
     The plain layer normalisation without learnt parts (Ba et al. 2016, arXiv:1607.06450), on the input current.
     """
-    one, size = current.dtype.type(1), current.dtype.type(current.size)
+    one, size = like(current, 1), like(current, current.size)
     mean = added(current) / size
     for j in range(current.size):
         current[j] -= mean
-    factor = one / np.sqrt(added_squares(current) / size + current.dtype.type(tiny))
+    factor = one / np.sqrt(added_squares(current) / size + like(current, tiny))
     for j in range(current.size):
         current[j] *= factor
     return factor  # type: ignore[no-any-return]
@@ -98,13 +105,13 @@ def fire(
     v, a : read, (post,)
         Membrane voltage and adaptation (0 for LIF neurons).
     """
-    one = v.dtype.type(1)
+    one = like(v, 1)
     zero = one - one
     for j in range(v.size):
         psi[j] = slope * (v[j] - (v_th + beta * a[j]))
         wait[j] = max(zero, wait[j] - one)
-        z[j] = one if psi[j] >= zero and wait[j] == zero else zero
+        z[j] = where(psi[j] >= zero, where(wait[j] == zero, one, zero), zero)
     shape(psi, surrogate)
     for j in range(v.size):
-        psi[j] = height * psi[j] if wait[j] == zero else zero
-        wait[j] = refractory if z[j] != zero else wait[j]
+        psi[j] = where(wait[j] == zero, height * psi[j], zero)
+        wait[j] = where(z[j] != zero, refractory, wait[j])

@@ -9,6 +9,7 @@ import numpy as np
 
 from threefactor._arithmetic import fused, take_near_roots, take_wide_vectors, twice_inverse_root
 from threefactor._jit import disjoint, kernel
+from threefactor._seeds import anywhere, like
 from threefactor.arrays import Array
 from threefactor.sums import added
 
@@ -38,7 +39,7 @@ def descend(
     g : (columns,), written
         Room for the gradient of one row.
     """
-    rest_1, rest_2 = g.dtype.type(1) - beta_1, g.dtype.type(1) - beta_2
+    rest_1, rest_2 = like(g, 1) - beta_1, like(g, 1) - beta_2
     factor = scale * third
     for i in range(w.shape[0]):
         for j in range(g.size):
@@ -47,7 +48,7 @@ def descend(
             for j in range(g.size):
                 g[j] += scale * reg[i, j]
                 reg[i, j] = 0
-        if clip < np.inf:
+        if anywhere(clip < np.inf):
             for j in range(g.size):
                 g[j] = min(max(g[j], -clip), clip)
         if optimiser == ADAM:
@@ -57,7 +58,7 @@ def descend(
                 g[j] = m[i, j] / (np.sqrt(s[i, j]) + epsilon)
         for j in range(g.size):
             w[i, j] -= step * g[j] + shrink * w[i, j]
-        if low > -np.inf or high < np.inf:
+        if anywhere(low > -np.inf) or anywhere(high < np.inf):
             for j in range(g.size):
                 w[i, j] = min(max(w[i, j], low), high)
 
@@ -89,11 +90,11 @@ def descend_as_intended(
     """
     take_wide_vectors()
     take_near_roots()
-    unit, least = half_unit(lift), w.dtype.type(least_mean(floor, lift))
-    if shrink != 0:
+    unit, least = half_unit(lift), like(w, least_mean(floor, lift))
+    if anywhere(shrink != 0):
         for k in range(w.size):
             w[k] -= shrink * w[k]
-    if clip < np.inf:
+    if anywhere(clip < np.inf):
         amount = -step * unit
         for k in range(w.size):
             g = min(max(factor * tags[k], -clip), clip)
@@ -102,7 +103,7 @@ def descend_as_intended(
         amount = -step * factor * unit
         for k in range(w.size):
             w[k] = fused(amount * tags[k], twice_inverse_root(s[k] + least), w[k])
-    if low > -np.inf or high < np.inf:
+    if anywhere(low > -np.inf) or anywhere(high < np.inf):
         for k in range(w.size):
             w[k] = min(max(w[k], low), high)
 
@@ -133,7 +134,7 @@ def intentional_step(learning_rate: float, mean_norm: float, tag_norm: float) ->
     has become certain, from being blown up; the third a rare one after many of these from changing the prediction by
     more than ten times what is intended.
     """
-    norm = max(np.sqrt(mean_norm * tag_norm), mean_norm, 0.1 * tag_norm, 1e-8)
+    norm = max(max(np.sqrt(mean_norm * tag_norm), mean_norm), max(0.1 * tag_norm, 1e-8))
     return learning_rate / norm  # type: ignore[no-any-return]
 
 
@@ -168,8 +169,8 @@ def measure_outputs(
     """
     take_wide_vectors()
     take_near_roots()
-    rest, n = norms.dtype.type(1) - beta_2, room.shape[1]
-    unit, least = half_unit(lift), s.dtype.type(least_mean(floor, lift))
+    rest, n = like(norms, 1) - beta_2, room.shape[1]
+    unit, least = half_unit(lift), like(s, least_mean(floor, lift))
     for j in range(n):
         room[1, j] = 0
         room[2, j] = 0

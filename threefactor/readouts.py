@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from threefactor._jit import disjoint, kernel
+from threefactor._seeds import anywhere, like, whole
 from threefactor.arrays import Array
 
 
@@ -17,11 +18,11 @@ def integrate_readout(v: Array, w: Array, z: Array, active: Array, kappa: float,
     count = 0
     for i in range(z.size):
         active[count] = i
-        count += 1 if z[i] != 0 else 0
+        count += 1 if anywhere(z[i] != 0) else 0
     for o in range(v.size):
         total = kappa - kappa
         for k in range(count):
-            i = int(active[k])
+            i = whole(active[k])
             total += w[o, i] * z[i]
         v[o] = kappa * v[o] + zeta * total
 
@@ -32,7 +33,7 @@ def softmax(y: Array, v: Array) -> None:
     top = v[0]
     for o in range(1, v.size):
         top = max(top, v[o])
-    total = y.dtype.type(0)
+    total = like(y, 0)
     for o in range(v.size):
         y[o] = np.exp(v[o] - top)
         total += y[o]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from threefactor._arithmetic import fused
 from threefactor._jit import kernel
+from threefactor._seeds import like
 from threefactor.arrays import Array
 
 
 @kernel
 def added(x: Array) -> float:
     """Sum of x."""
-    a = b = c = d = e = f = g = h = x.dtype.type(0)
+    a = b = c = d = e = f = g = h = like(x, 0)
     stop = x.size - x.size % 8
     for k in range(0, stop, 8):
         a, b, c, d = a + x[k], b + x[k + 1], c + x[k + 2], d + x[k + 3]
@@ -23,7 +24,7 @@ def added(x: Array) -> float:
 @kernel
 def added_squares(x: Array) -> float:
     """Sum of the squares of x."""
-    a = b = c = d = e = f = g = h = x.dtype.type(0)
+    a = b = c = d = e = f = g = h = like(x, 0)
     stop = x.size - x.size % 8
     for k in range(0, stop, 8):
         a, b = fused(x[k], x[k], a), fused(x[k + 1], x[k + 1], b)

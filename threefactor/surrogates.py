@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from threefactor._jit import kernel
+from threefactor._seeds import like, where
 from threefactor.arrays import Array
 
 # Multi-Gaussian of Yin, Corradi, Bohte 2021 (Nat. Mach. Intell. 3:905): a bell with negative flanks,
@@ -42,14 +43,14 @@ SURROGATES: dict[str, tuple[int, float]] = {
 @kernel
 def shape(psi: Array, kind: int) -> None:
     """Replace each entry u of `psi` by f(u), the surrogate of code `kind` with peak 1."""
-    one = psi.dtype.type(1)
-    half = psi.dtype.type(0.5)
+    one = like(psi, 1)
+    half = like(psi, 0.5)
     if kind == 0:
         for j in range(psi.size):
             psi[j] = max(one - one, one - abs(psi[j]))
     elif kind == 1:
         for j in range(psi.size):
-            psi[j] = one if abs(psi[j]) <= one else one - one
+            psi[j] = where(abs(psi[j]) <= one, one, one - one)
     elif kind == 2:
         for j in range(psi.size):
             x = one + abs(psi[j])
@@ -68,8 +69,8 @@ def shape(psi: Array, kind: int) -> None:
         for j in range(psi.size):
             psi[j] = np.exp(-half * psi[j] * psi[j])
     else:
-        centre, flank = psi.dtype.type(MULTI_CENTRE), psi.dtype.type(MULTI_FLANK)
-        width = psi.dtype.type(MULTI_WIDTH)
+        centre, flank = like(psi, MULTI_CENTRE), like(psi, MULTI_FLANK)
+        width = like(psi, MULTI_WIDTH)
         for j in range(psi.size):
             u = psi[j]
             sides = np.exp(width * (u - one) * (u - one)) + np.exp(width * (u + one) * (u + one))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from threefactor import layout as at
 from threefactor._denormal import ignore_denormals, restore
 from threefactor._jit import kernel, window
+from threefactor._seeds import alone, anywhere, like
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, carry_adaptation, carry_on, horizon
 from threefactor.deferred_tags import carry_tags_on
@@ -34,6 +35,7 @@ DONE, BAD_INPUT, BAD_ERROR, NOTHING_PENDING, NO_TAGS = range(5)  # answers; unle
 # --- credit ----------------------------------------------------------------------------------------------------------
 
 
+@alone
 @kernel
 def settle_layer(state: Array, table: Ints, block: int) -> None:
     """Bring the weights and traces of all rows of a layer up to date."""
@@ -44,6 +46,7 @@ def settle_layer(state: Array, table: Ints, block: int) -> None:
         open_row(state, table, block)
 
 
+@alone
 @kernel
 def settle(state: Array, table: Ints) -> None:
     """Bring the weights and traces of all rows that wait up to date."""
@@ -105,7 +108,7 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float, mea
     if measuring:
         fill(norms, 0)
         fill(tag_norms, 0)
-    floor = state.dtype.type(floor_of(state[at.EPSILON]))
+    floor = like(state, floor_of(state[at.EPSILON]))
     plain = rec == 0 and not (has(table, block, at.EPS_A) or has(table, block, at.EPS_V) or has(table, block, at.MASK))
     if measuring and plain:
         measure_traces(
@@ -134,12 +137,13 @@ def tag_layer(state: Array, table: Ints, block: int, rec: int, decay: float, mea
     keep_connected(reg, mask, rec == 1)
 
 
+@alone
 @kernel
 def defer_layer(state: Array, table: Ints, block: int, decay: float) -> None:
     """Note what this tick does to traces and to what is learnt in a hidden layer; `bring_rows_up` carries it out."""
     psi, s = vector(state, table, block, at.PSI), vector(state, table, block, at.G)
     signal, n_alif = vector(state, table, block, at.SIGNAL), number(table, block, at.N_ADAPTIVE)
-    factor = -state[at.LEARNING_RATE] if table[at.DEFERS] == at.WEIGHTS else state.dtype.type(1)
+    factor = -state[at.LEARNING_RATE] if table[at.DEFERS] == at.WEIGHTS else like(state, 1)
     for j in range(psi.size):
         s[j] = factor * signal[j]
     composites = matrix(state, table, block, at.COMPOSITES, psi.size)
@@ -213,7 +217,7 @@ def end_sequence(state: Array, table: Ints) -> None:
     """Gather the gradient of a homeostasis that takes the rate over the whole sequence."""
     if not (table[at.REGULARISED] and table[at.RATE_PER_SEQUENCE]) or table[at.TICKS] == 0 or table[at.FROZEN]:
         return
-    ticks = state.dtype.type(table[at.TICKS])
+    ticks = like(state, table[at.TICKS])
     for block in range(table[at.N_LAYERS]):
         signal, rate = vector(state, table, block, at.RATE_SIGNAL), vector(state, table, block, at.RATE)
         sequence_signal(signal, rate, ticks, state[at.RATE_STRENGTH], state[at.RATE_TARGET], state[at.SPIKE_L1])
@@ -269,7 +273,7 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
         nothing was changed.
     """
     # each stage is called from one place: the compiler copies it into every place that calls it
-    last, one = table[at.N_LAYERS], state.dtype.type(1)
+    last, one = table[at.N_LAYERS], like(state, 1)
     steps = command in (FORWARD, LEARN_FORWARD)
     learns = command in (LEARN, LEARN_FORWARD)
     assigns = learns or command == TAG
@@ -287,9 +291,9 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
     if assigns:
         take(state, vector(state, table, last, at.ERROR), error)
 
-    decay = state.dtype.type(number_given) if command == TAG else one - one
+    decay = like(state, number_given) if command == TAG else one - one
     pending = table[at.PENDING]
-    later = table[at.DEFERS] == at.SUMS and command == TAG and decay == one
+    later = table[at.DEFERS] == at.SUMS and command == TAG and anywhere(decay == one)
     later = later or (table[at.DEFERS] == at.WEIGHTS and learns)
     later = later or (table[at.DEFERS] == at.TD and (assigns or command == UPDATE))
     later = later or (table[at.DEFERS] != at.NOTHING and command in (FORWARD, RESET))
@@ -313,7 +317,7 @@ def run(state: Array, table: Ints, x: Array, error: Array, command: int, number_
         if measures:
             end_measure(state, table)
     if learns or command == UPDATE:
-        third = one if learns else state.dtype.type(number_given)
+        third = one if learns else like(state, number_given)
         update(state, table, third, learns)
 
     if steps:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from threefactor._arithmetic import fused, take_near_roots, take_wide_vectors, twice_inverse_root
 from threefactor._jit import disjoint, kernel, window
+from threefactor._seeds import anywhere, like
 from threefactor.arrays import Array
 from threefactor.optimisers import half_unit, least_mean
 
@@ -35,8 +36,8 @@ def measure_traces(
     """
     take_wide_vectors()
     take_near_roots()
-    rows, one = ebar.shape[0], psi.dtype.type(1)
-    rest, unit, least = one - beta_2, half_unit(lift), psi.dtype.type(least_mean(floor, lift))
+    rows, one = ebar.shape[0], like(psi, 1)
+    rest, unit, least = one - beta_2, half_unit(lift), like(psi, least_mean(floor, lift))
     for i in range(0, rows - 1, 2):
         p, q, k = gain * zbar[i], gain * zbar[i + 1], i + 1
         for j in range(psi.size):
@@ -113,17 +114,17 @@ def tag_traces(
     """
     first = psi.size - (eps_a.shape[1] if eps_a.shape[0] > 0 else 0)
     # most ticks of a task that asks at its end have no learning signal: their tags need not be touched
-    tagging, costing, volting = decay != 1, False, reg.shape[0] > 0 and voltage != 0
+    tagging, costing, volting = anywhere(decay != 1), False, reg.shape[0] > 0 and anywhere(voltage != 0)
     for j in range(psi.size):
-        tagging = tagging or signal[j] != 0
-        costing = costing or (reg.shape[0] > 0 and regular[j] != 0)
+        tagging = tagging or anywhere(signal[j] != 0)
+        costing = costing or (reg.shape[0] > 0 and anywhere(regular[j] != 0))
     # of adaptive neurons alone: the compiler takes an index of two terms for one that may be negative
     shape, own, kept = window(psi, first, psi.size), window(e, first, psi.size), window(rho, first, psi.size)
     take_wide_vectors()
     take_near_roots()
-    masked, one = mask.shape[0] > 0, psi.dtype.type(1)
+    masked, one = mask.shape[0] > 0, like(psi, 1)
     lift = lift if measuring else one  # which is 0 for other optimisers
-    rest, unit, least = one - beta_2, half_unit(lift), psi.dtype.type(least_mean(floor, lift))
+    rest, unit, least = one - beta_2, half_unit(lift), like(psi, least_mean(floor, lift))
     # where a row's traces are one number times psi, they need no room of their own
     plain = eps_v.shape[0] == 0 and first == psi.size and reg.shape[0] == 0
     source = psi if plain else e

@@ -6,6 +6,7 @@ import numpy as np
 
 from threefactor import layout as at
 from threefactor._jit import kernel
+from threefactor._seeds import alone, anywhere, like, where
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON
 from threefactor.deferred_tags import carry_update_on
@@ -47,14 +48,14 @@ def measure_direct(state: Array, table: Ints, block: int, kind: int) -> None:
         vector(state, table, block, at.ZBAR if block == last else at.ZBAR_OUT),
         # feedback has no mask: this field of the readout's is empty
         matrix(state, table, last, at.MASK + kind // 2, n), state[at.BETA_2], state[at.LIFT],
-        state.dtype.type(floor_of(state[at.EPSILON])),
+        like(state, floor_of(state[at.EPSILON])),
     )  # fmt: skip
 
 
 @kernel
 def end_measure(state: Array, table: Ints) -> None:
     """Take the norms that all matrices gave into the running ones."""
-    norms, one = state[at.NORMS : at.NORMS + 2], state.dtype.type(1)
+    norms, one = state[at.NORMS : at.NORMS + 2], like(state, 1)
     counter = at.N_SWITCHES + table[at.N_LAYERS] * at.BLOCK + at.STEPS
     share = max(one - state[at.NORM_DECAY], 1.0 / table[counter])  # a plain mean at first
     state[at.MEAN_NORM] += share * (norms[0] - state[at.MEAN_NORM])
@@ -86,7 +87,7 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
         descend_as_intended(
             vector(state, table, block, at.W + kind), vector(state, table, block, at.S + kind),
             vector(state, table, block, at.TAG + kind), scale * third, step, state[at.LIFT],
-            state.dtype.type(floor_of(state[at.EPSILON])), state[at.LEARNING_RATE] * decay, state[at.CLIP_VALUE],
+            like(state, floor_of(state[at.EPSILON])), state[at.LEARNING_RATE] * decay, state[at.CLIP_VALUE],
             state[at.WEIGHT_MIN], state[at.WEIGHT_MAX],
         )  # fmt: skip
         return
@@ -99,20 +100,30 @@ def update_matrix(state: Array, table: Ints, block: int, kind: int, third: float
     )  # fmt: skip
 
 
+@alone
+@kernel
+def defer_update(state: Array, table: Ints, block: int, amount: float) -> None:
+    """Note a change of a hidden layer's weights by `amount` x tags, which wait."""
+    composites = matrix(state, table, block, at.COMPOSITES, vector(state, table, block, at.V).size)
+    adaptive = matrix(state, table, block, at.COMPOSITES_A, max(number(table, block, at.N_ADAPTIVE), 1))
+    numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
+    carry_update_on(composites, adaptive, numbers, amount, table[at.SLOT], table[at.PENDING] == 1)
+
+
 @kernel
 def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
     """Change the weights by `third` x tags and by what the regularisers gathered.
 
     With `at_once` hidden weights that are learnt later are left out; where tags wait, so does what they change.
     """
-    scale, step = state.dtype.type(1), state[at.LEARNING_RATE]
+    scale, step = like(state, 1), state[at.LEARNING_RATE]
     layers = table[at.N_LAYERS]
     if table[at.OPTIMISER] == INTENTIONAL:
         if table[at.N_SWITCHES + layers * at.BLOCK + at.STEPS] == 0:  # nothing was tagged yet
             return
         state[at.STEP_SIZE] = intentional_step(state[at.LEARNING_RATE], state[at.MEAN_NORM], state[at.TAG_NORM])
         step = state[at.STEP_SIZE]
-    if table[at.OPTIMISER] == OBGD or state[at.CLIP_NORM] < np.inf:
+    if table[at.OPTIMISER] == OBGD or anywhere(state[at.CLIP_NORM] < np.inf):
         norms = state[at.NORMS : at.NORMS + 2]
         fill(norms, 0)
         for block in range(layers + 1):
@@ -122,17 +133,14 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
         if table[at.OPTIMISER] == OBGD:
             state[at.STEP_SIZE] = overshooting_bound(third, norms[0], state[at.LEARNING_RATE], state[at.OVERSHOOT])
             step = state[at.STEP_SIZE]
-        if norms[1] > state[at.CLIP_NORM] * state[at.CLIP_NORM]:
-            scale = state[at.CLIP_NORM] / np.sqrt(norms[1])
+        most = state[at.CLIP_NORM]
+        scale = where(norms[1] > most * most, most / np.sqrt(norms[1]), scale)
     waits = table[at.WAITING] and table[at.DEFERS] == at.TD
     for block in range(layers + 1):
         later = (at_once and table[at.DEFERS] == at.WEIGHTS) or waits
         first = 2 if later and block < layers else 0
         if waits and block < layers:
-            composites = matrix(state, table, block, at.COMPOSITES, vector(state, table, block, at.V).size)
-            adaptive = matrix(state, table, block, at.COMPOSITES_A, max(number(table, block, at.N_ADAPTIVE), 1))
-            numbers = matrix(state, table, block, at.TD_NUMBERS, HORIZON)
-            carry_update_on(composites, adaptive, numbers, -step * third, table[at.SLOT], table[at.PENDING] == 1)
+            defer_update(state, table, block, -step * third)
         for kind in range(first, 3):
             if has(table, block, at.TAG + kind):
                 update_matrix(state, table, block, kind, third, scale, step)
