@@ -15,15 +15,17 @@ from threefactor import Network
 
 MOST_TOGETHER = 0.5  # share of the TD error that the steps of all copies change a value by, at most
 # what is left open, by what the actions are: one choice, several, one force, several, which move a body together and
-# must lag least. A body does better and better for long: near its best so far is not near its end, so its noise alone
-# shrinks
+# must lag least. A body does better and better for long, and stands before it walks: near its best so far is not
+# near its end, so its noise alone shrinks, and late, and a larger bonus keeps it undecided
 CHOICE = {
-    "membrane_decay": 0.5, "readout_decay": 0.4, "step_annealing": 5.0, "noise_annealing": 2.5, "sample_annealing": 2.5,
-    "novelty": 0.4, "noise_correlation": 0.7,
+    "trace_decay": 0.8, "entropy": 0.01, "membrane_decay": 0.5, "readout_decay": 0.4, "step_annealing": 5.0,
+    "noise_annealing": 2.5, "sample_annealing": 2.5, "novelty": 0.4, "noise_correlation": 0.7,
 }  # fmt: skip
 CHOICES = CHOICE | {"step_annealing": 0.0, "noise_annealing": 0.0, "sample_annealing": 0.0}
 FORCE = CHOICE | {"membrane_decay": 0.4, "readout_decay": 0.3}
-FORCES = CHOICES | {"membrane_decay": 0.2, "readout_decay": 0.2, "noise_annealing": 1.0}
+FORCES = CHOICES | {
+    "trace_decay": 0.9, "entropy": 0.1, "membrane_decay": 0.2, "readout_decay": 0.2, "noise_annealing": 1.0,
+}  # fmt: skip
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
 JOINED = 3  # entries, at most, whose fields are multiplied with each other: about as many products as for two entries
 
@@ -33,6 +35,8 @@ class Completed(ActorCriticSettings, frozen=True, kw_only=True, forbid_unknown_f
 
     n_fields: int
     joint_fields: bool
+    trace_decay: float
+    entropy: float
     novelty: float
     noise_correlation: float
     step_annealing: float

@@ -25,10 +25,12 @@ from threefactor.arrays import Array
 from threefactor.checkpoints import Kept, restore
 from threefactor.settings import build
 
-NARROWER = 3.0  # of an action of several entries: its first deviation is divided by exp of this
+NARROWER = 2.0  # of an action of several entries: its first deviation is divided by exp of this
 # least deviation, of one entry and of each of several: joints that are quite still, which costs no force, learn nothing
 LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
 LEAST_WIDTH_OF_SEVERAL = 0.2  # share of exploration that is always left of several joints; of one, and of a choice: .1
+# steps in which the least share left of several joints' exploration falls from 1: a body stands before it walks
+NOISY = 400_000
 # floor of the TD error's usual size; bodies with many joints soon have errors well below the first
 FLOOR, FLOOR_OF_SEVERAL = 0.1, 0.01
 DEVIATIONS = 1.0  # of the returns of choices, above their mean, that are within reach; see `controllers.annealing`
@@ -243,7 +245,8 @@ class Learner(Kept):
             self.slope = self.schedule.update(episode_return)
         self.annealing.update(episode_return)
         self.actor.learning_rate = self._actor_rate * self.annealing.step_share
-        self._memory[places.WIDTH] = self.annealing.width_share
+        noisy = 1.0 - self.steps / NOISY if self.actions.several and self.annealing.width else 0.0
+        self._memory[places.WIDTH] = max(self.annealing.width_share, noisy)
         self._memory[places.SAMPLE_WEIGHT] = self.annealing.sample_weight
 
     def _action(self, copy: int) -> Any:

@@ -28,8 +28,11 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Whether the network sees the products of the fields of each two entries, too: n_fields^2 inputs for two entries,
         which answer to places in their plane, and make a step several times as long. None: if there are but two or
         three entries.
-    discount, trace_decay : float
-        gamma and lambda: what a tag keeps from one transition to the next is their product.
+    discount : float
+        gamma.
+    trace_decay : float or None
+        lambda: what a tag keeps from one transition to the next is gamma lambda. None: .8; .9 for a box of several
+        entries.
     optimiser : {"intentional", "obgd", "sgd", "adam"}
         How a TD error becomes a step. intentional: `critic_rate` is the share of the TD error by which a step is meant
         to change the value, `actor_rate` the change of an action's log-probability at a TD error of usual size,
@@ -40,8 +43,9 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         kappa of the overshooting bound of either network, for obgd.
     baseline_rate : float
         Share of each TD error that goes into an offset of all values at once.
-    entropy : float
-        Weight of the bonus for an undecided policy, see `controllers.policies`.
+    entropy : float or None
+        Weight of the bonus for an undecided policy, see `controllers.policies`. None: .01; .1 for a box of several
+        entries, which else learns to stand and no more.
     novelty : float or None
         Weight of the bonus for observations whose receptive fields, or states if there are none, were rarely visited,
         in units of scaled reward, see `controllers.encoding`. None: .4, or 0 without fields.
@@ -49,14 +53,14 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         What exploration noise keeps from one action to the next; each single action is drawn from the policy. None: .7.
     deviation_bias : float
         Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range; exp of
-        this - 3 if an action has several entries, which push to and fro against each other. The policy's means are in
+        this - 2 if an action has several entries, which push to and fro against each other. The policy's means are in
         units of the deviation, see `controllers.policies.draw_gaussian`.
     step_annealing, noise_annealing, sample_annealing : float or None
         The actor's step and its exploration shrink to these times 1 - p, p being the progress of the returns towards
         what is within reach, where that is below 1; 0: they do not. So, to the square of the last, does what an
         observation counts in the mean and deviation that it is standardised by: they come to rest, and what was learnt
-        stays right. None: 5, 2.5 and 2.5; 0, 1 and 0 for a box of several entries; 0 for several choices. See
-        `controllers.annealing`.
+        stays right. None: 5, 2.5 and 2.5; 0, 1 and 0 for a box of several entries, of whose
+        exploration 1 - steps / 400,000 is left at least; 0 for several choices. See `controllers.annealing`.
     warm_up_steps : float
         The actor's step grows in proportion to the steps done, up to this number of them, or in four episodes if those
         take less; 0: it is whole from the first on. What a critic that has seen nothing yet makes of the first rewards
@@ -94,14 +98,14 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     n_fields: Annotated[int, Meta(ge=0)] | None = None
     joint_fields: bool | None = None
     discount: Fraction = 0.99
-    trace_decay: Fraction = 0.8
+    trace_decay: Fraction | None = None
     optimiser: Literal["intentional", "obgd", "sgd", "adam"] = "intentional"
     actor_rate: Positive = 0.03
     critic_rate: Positive = 0.15
     actor_overshoot: Positive = 5.0
     critic_overshoot: Positive = 3.0
     baseline_rate: Fraction = 0.3
-    entropy: NonNegative = 0.01
+    entropy: NonNegative | None = None
     novelty: NonNegative | None = None
     noise_correlation: Annotated[float, Meta(ge=0.0, lt=1.0)] | None = None
     deviation_bias: float = 2.0

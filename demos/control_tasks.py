@@ -94,7 +94,7 @@ def _states(name: str) -> gym.Env[Any, Any]:
 
 
 # changed physics (in brackets what it is in the table), other bodies, and worlds of states; nothing was chosen for them
-# but the settings for states (`controllers.spaces.SWITCHES`), by seeds from 300
+# but the settings for states (`controllers.spaces.SWITCHES`) and, by BipedalWalker, for bodies, both by seeds from 300
 OTHERS: dict[str, Task] = {
     "CartPole-long": _changed("CartPole-v1", "pole of 3 m (1)", 100_000, length=1.5, polemass_length=0.15),
     "CartPole-gravity": _changed("CartPole-v1", "gravity 20 (9.8)", 100_000, gravity=20.0),
@@ -108,6 +108,7 @@ OTHERS: dict[str, Task] = {
     "LunarLander-gravity": _changed("LunarLander-v3", "gravity 6 (10)", 300_000, {"gravity": -6.0}),
     "LunarLander-forces": _changed("LunarLander-v3", "forces", 300_000, {"continuous": True}),
     **_gym("InvertedDoublePendulum-v5", None, 100, 200_000, "mujoco"),
+    **_gym("BipedalWalker-v3", None, 100, 300_000, "Box2D"),
     **_gym("Reacher-v5", None, 100, 60_000, "mujoco"),
     **_gym("Pusher-v5", None, 100, 60_000, "mujoco"),
     **{name: Task(name, functools.partial(_states, name), None, 100, 60_000)
