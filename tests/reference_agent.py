@@ -100,7 +100,7 @@ class Twin:
         )
         self.categorical = not isinstance(self.space, Box)
         several = math.prod(self.space.shape or ()) > 1
-        self.bias, self.floor = self.s.deviation_bias - (3.0 if several else 0.0), 0.03 if several else 1e-3
+        self.bias, self.floor = self.s.deviation_bias - (2.0 if several else 0.0), 0.03 if several else 1e-3
         self.ends = np.cumsum(getattr(self.space, "nvec", getattr(self.space, "n", 0)))  # of the choices of each entry
         self.width = self.sample_weight = 1.0  # what exploration is scaled by, what an observation counts
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()

@@ -91,37 +91,42 @@ def test_success_quiets_the_agent_and_failure_wakes_it(space: Discrete | Box) ->
 
 
 @pytest.mark.parametrize(
-    ("space", "best", "halfway"),
-    [(MultiDiscrete([2, 3]), 1.0, 1.0), (Box(-1.0, 1.0, (2,)), 0.2, 0.5)],
-    ids=["multi-discrete", "box"],
-)
-def test_several_entries_quiet_their_noise_alone(space: MultiDiscrete | Box, best: float, halfway: float) -> None:
-    """The step is that of one entry times the root of their number; of forces, the noise follows the returns."""
+    ("space", "steps", "best", "halfway"),
+    [
+        (MultiDiscrete([2, 3]), 400_000, 1.0, 1.0), (Box(-1.0, 1.0, (2,)), 0, 1.0, 1.0),
+        (Box(-1.0, 1.0, (2,)), 240_000, 0.4, 0.5), (Box(-1.0, 1.0, (2,)), 400_000, 0.2, 0.5),
+    ],
+    ids=["multi-discrete", "box", "box-later", "box-at-last"],
+)  # fmt: skip
+def test_several_entries_quiet_their_noise_alone(
+    space: MultiDiscrete | Box, steps: int, best: float, halfway: float
+) -> None:
+    """The step is that of one entry times the root of their number; of forces, the noise follows the returns, late."""
     agent = ActorCritic(2, space, 0, n_hidden=8, n_fields=0)
     memory, widths = agent._memory, []
+    memory[places.STEPS] = steps
     for value in [0.0] * 10 + [1.0] * 60 + [0.5] * 60 + [0.0] * 60:
         agent.begin([0.0, 0.0])
         agent.step([0.0, 0.0], value, True, False)
         widths.append(memory[places.WIDTH])
     assert agent.actor.learning_rate == pytest.approx(np.sqrt(2.0) * agent.settings.actor_rate, rel=1e-6)
     assert (agent.annealing.step_share, memory[places.SAMPLE_WEIGHT]) == (1.0, 1.0)
-    assert widths[69] == best
-    assert (widths[129], widths[-1]) == pytest.approx((halfway, 1.0), rel=1e-2)
+    assert (widths[69], widths[129], widths[-1]) == pytest.approx((best, halfway, 1.0), rel=1e-2)
 
 
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
-        (Discrete(2), (5.0, 2.5, 2.5)),
-        (MultiDiscrete([2, 3]), (0.0, 0.0, 0.0)),
-        (Box(-1.0, 1.0, (1,)), (5.0, 2.5, 2.5)),
-        (Box(-1.0, 1.0, (2,)), (0.0, 1.0, 0.0)),
+        (Discrete(2), (5.0, 2.5, 2.5, 0.8, 0.01)),
+        (MultiDiscrete([2, 3]), (0.0, 0.0, 0.0, 0.8, 0.01)),
+        (Box(-1.0, 1.0, (1,)), (5.0, 2.5, 2.5, 0.8, 0.01)),
+        (Box(-1.0, 1.0, (2,)), (0.0, 1.0, 0.0, 0.9, 0.1)),
     ],
 )
 def test_factors_follow_from_the_actions(space: Discrete | MultiDiscrete | Box, expected: tuple[float, ...]) -> None:
     """Where they are left open; what is given stays."""
-    names = ("step_annealing", "noise_annealing", "sample_annealing")
+    names = ("step_annealing", "noise_annealing", "sample_annealing", "trace_decay", "entropy")
     settings = ActorCritic(2, space, 0, n_hidden=4, n_fields=0).settings
     assert tuple(getattr(settings, name) for name in names) == expected
     settings = ActorCritic(2, space, 0, n_hidden=4, n_fields=0, **dict.fromkeys(names, 0.5)).settings
-    assert tuple(getattr(settings, name) for name in names) == (0.5, 0.5, 0.5)
+    assert tuple(getattr(settings, name) for name in names) == (0.5,) * 5
