@@ -1,16 +1,15 @@
 """Numbers of many networks side by side: to kernels one number, to the processor a vector, a network in each lane.
 
 A kernel compiled for arrays of `Lanes` does to `LANES` networks in one sweep what it does to one. Arithmetic is carried
-out lane by lane with the roundings of single numbers, and of mixed types the wider is taken, as ever. What compiled
-code cannot do is go two ways at once, so kernels say `where` for a choice that each network makes for itself, and
-`anywhere` to leave out what none of them needs.
+out lane by lane with the roundings of single numbers, and of mixed types the wider is taken, as ever. What a network
+chooses for itself kernels say by `_choices`.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -22,50 +21,6 @@ from numba.extending import NativeValue, box, intrinsic, models, overload, regis
 from threefactor._arithmetic import declared
 from threefactor._bare import DATA
 from threefactor._lanes import LANES
-from threefactor.arrays import Array
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-# --- what kernels say ------------------------------------------------------------------------------------------------
-
-
-def like(x: Array, value: Any) -> Any:
-    """`value` as one of the numbers of x."""
-    return x.dtype.type(value)
-
-
-def where(condition: Any, this: Any, other: Any) -> Any:
-    """Choose `this` where the condition holds, else `other`; both are worked out."""
-    return this if condition else other
-
-
-def anywhere(condition: Any) -> bool:
-    """Whether the condition holds for any network."""
-    return bool(condition)
-
-
-def whole(x: Any) -> int:
-    """A place that was kept as a number, the same for all networks."""
-    return int(x)
-
-
-def alone(function: F) -> F:
-    """Have a kernel do nothing to networks side by side: rows that wait, each until its own spike, have none there."""
-    if not hasattr(function, "py_func"):  # numba is switched off
-        return function
-
-    def face(state, *given):  # type: ignore[no-untyped-def]
-        return function(state, *given)
-
-    @overload(face)
-    def choose(state, *given):  # type: ignore[no-untyped-def]
-        if isinstance(state.dtype, Lanes):
-            return lambda state, *given: None
-        return lambda state, *given: function(state, *given)
-
-    return cast(F, face)
-
 
 # --- the type --------------------------------------------------------------------------------------------------------
 
@@ -90,7 +45,7 @@ class Lanes(types.Type):
     def unify(self, typing_context: Any, other: Any) -> Any:
         """The wider of both."""
         if isinstance(other, types.Number | Lanes):
-            return Lanes(_wider(typing_context, self, other))
+            return Lanes(wider(typing_context, self, other))
         return None
 
 
@@ -141,7 +96,7 @@ def _box(kind: Any, value: Any, c: Any) -> Any:
     return c.pyapi.make_none()
 
 
-def _wider(typing_context: Any, *kinds: Any) -> Any:
+def wider(typing_context: Any, *kinds: Any) -> Any:
     numbers = [kind.dtype if isinstance(kind, Lanes) else types.unliteral(kind) for kind in kinds]  # type: ignore[attr-defined]
     return typing_context.unify_types(types.float32, *numbers)
 
@@ -175,7 +130,7 @@ def _give(words: Any, instruction: Callable[[Any, list[Any]], Any], answer: Any 
 
     @intrinsic  # type: ignore[untyped-decorator]
     def on_two(typing_context: Any, a: Any, b: Any) -> Any:
-        kind = Lanes(_wider(typing_context, a, b))
+        kind = Lanes(wider(typing_context, a, b))
         return (answer or kind)(kind, kind), lambda context, builder, signature, given: instruction(builder, given)
 
     for word in words:
@@ -235,7 +190,7 @@ _give_one(np.exp, _named("exp"))
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _power(typing_context: Any, a: Any, n: Any) -> Any:
-    number = _wider(typing_context, a, n)
+    number = wider(typing_context, a, n)
     answer = Lanes(number)
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -254,59 +209,3 @@ def _power(typing_context: Any, a: Any, n: Any) -> Any:
 @overload(operator.pow)
 def _overload_power(a, n):  # type: ignore[no-untyped-def]
     return (lambda a, n: _power(a, n)) if _is_lanes(a) else None
-
-
-# --- choices ---------------------------------------------------------------------------------------------------------
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _where(typing_context: Any, condition: Any, this: Any, other: Any) -> Any:
-    kind = Lanes(_wider(typing_context, this, other))
-    return kind(condition, kind, kind), lambda context, builder, signature, given: builder.select(*given)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _anywhere(typing_context: Any, condition: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        bits = ir.IntType(LANES)
-        return builder.icmp_unsigned("!=", builder.bitcast(given[0], bits), bits(0))
-
-    return types.boolean(condition), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _first(typing_context: Any, x: Any) -> Any:
-    return x.dtype(x), lambda context, builder, signature, given: builder.extract_element(given[0], ir.IntType(32)(0))
-
-
-@overload(like)
-def _overload_like(x, value):  # type: ignore[no-untyped-def]
-    if isinstance(x.dtype, Lanes):
-        return lambda x, value: _cast(x, value)
-    return lambda x, value: x.dtype.type(value)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _cast(typing_context: Any, x: Any, value: Any) -> Any:
-    return x.dtype(x, x.dtype), lambda context, builder, signature, given: given[1]
-
-
-@overload(where)
-def _overload_where(condition, this, other):  # type: ignore[no-untyped-def]
-    if isinstance(condition, Mask):
-        return lambda condition, this, other: _where(condition, this, other)
-    return lambda condition, this, other: this if condition else other
-
-
-@overload(anywhere)
-def _overload_anywhere(condition):  # type: ignore[no-untyped-def]
-    if isinstance(condition, Mask):
-        return lambda condition: _anywhere(condition)
-    return lambda condition: condition
-
-
-@overload(whole)
-def _overload_whole(x):  # type: ignore[no-untyped-def]
-    if isinstance(x, Lanes):
-        return lambda x: int(_first(x))
-    return lambda x: int(x)

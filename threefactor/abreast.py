@@ -1,4 +1,4 @@
-"""The tick of networks abreast: a row of numbers for each network, to lanes and back, around `tick.run`."""
+"""The tick of networks abreast: numbers of each network, to lanes and back, and around them `tick.run`."""
 
 from __future__ import annotations
 
@@ -71,3 +71,18 @@ def run(
         if steps:
             out_of_lanes(own, at.place(table, last, at.Y), y.size // count, y, first, some)
     return status
+
+
+def counted(table: Ints) -> list[int]:
+    """Places of what a network has counted, but for the rows that wait."""
+    return [place for place in at.counters(table) if place not in (at.SLOT, at.WAITING)]
+
+
+def carry(given: Array, of_given: Ints, kept: Array, of_kept: Ints) -> None:
+    """Copy the numbers of a network to where another layout has them, in each all that both have."""
+    kept[: at.N_PARAMETERS] = given[: at.N_PARAMETERS]
+    for block in range(int(of_given[at.N_LAYERS]) + 1):
+        for field in range(at.N_FIELDS):
+            source, target = at.view(given, of_given, block, field), at.view(kept, of_kept, block, field)
+            if source.size == target.size:
+                target[:] = source

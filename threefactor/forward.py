@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from threefactor import layout as at
 from threefactor._arithmetic import take_wide_vectors
+from threefactor._choices import alone, anywhere, like
 from threefactor._jit import disjoint, kernel
-from threefactor._seeds import alone, anywhere, like
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, bring_up, gather_listed, horizon, list_rows, restart, start_base
 from threefactor.deferred_tags import bring_tags_up, open_base

@@ -6,8 +6,8 @@ Lillicrap, Tweed 2017, Neural Comput. 29:578, and Nokland 2016, arXiv:1609.01596
 
 from __future__ import annotations
 
+from threefactor._choices import alone, anywhere
 from threefactor._jit import disjoint, kernel
-from threefactor._seeds import alone, anywhere
 from threefactor.arrays import Array, Ints
 
 

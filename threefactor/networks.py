@@ -17,7 +17,7 @@ from threefactor._bare import HOLDS, Bare
 from threefactor._jit import entry
 from threefactor._lanes import LANES
 from threefactor._seeds import Lanes
-from threefactor.arrays import Array, Ints, zeros
+from threefactor.arrays import Array, zeros
 from threefactor.checkpoints import CheckpointError, Kept, restore
 from threefactor.layout import plan
 from threefactor.network import REAL, Network
@@ -70,7 +70,7 @@ class Networks(Kept):
         if not given:
             raise ValueError("networks is empty; give one Network for each seed.")
         self._lay_out([network.settings for network in given], bool(given[0].table[at.MASKED]))
-        self._tables[:, _counters(self._table)] = given[0].table[_counters(self._table)]
+        self._tables[:, abreast.counted(self._table)] = given[0].table[abreast.counted(self._table)]
         for k in range(self._by_network.shape[0] * LANES):  # lanes to spare run along as the last network does
             self._put(divmod(k, LANES), given[min(k, len(given) - 1)])
 
@@ -144,10 +144,10 @@ class Networks(Kept):
     def __getitem__(self, k: int) -> Network:
         """Network k as it is now: a copy, which goes on by itself."""
         k, table = range(len(self))[k], self._table
-        network, counters = Network.__new__(Network), _counters(table)
+        network, counters = Network.__new__(Network), abreast.counted(table)
         network._lay_out(self.settings[k], bool(table[at.MASKED]), {})
         network.table[counters] = table[counters]
-        _carry(self._by_network[divmod(k, LANES)], table, network.state, network.table)
+        abreast.carry(self._by_network[divmod(k, LANES)], table, network.state, network.table)
         if network.table[at.DEFERS] != at.NOTHING:  # its rows wait from here on
             network.table[at.WAITING] = 1
             network._settle()
@@ -274,7 +274,7 @@ class Networks(Kept):
         self._by_network[..., place] = found
 
     def _put(self, place: tuple[int, int], network: Network) -> None:
-        s, counters, counted = network.settings, at.counters(self._table), _counters(self._table)
+        s, counters, counted = network.settings, at.counters(self._table), abreast.counted(self._table)
         if network.table[at.SPARSE]:
             raise ValueError("sparse networks do not run side by side: their rows wait for spikes of their own.")
         expected, found = self._tables[:1], plan(s, bool(network.table[at.MASKED]), waits=False).tables
@@ -284,19 +284,4 @@ class Networks(Kept):
         if (network.table[counted] != self._table[counted]).any():
             raise ValueError(f"{network!r} has not run as many ticks, or updates, as the others; they go in step.")
         network._settle()
-        _carry(network.state, network.table, self._by_network[place], self._table)
-
-
-def _counters(table: Ints) -> list[int]:
-    """Places of what a network has counted, but for the rows that wait."""
-    return [place for place in at.counters(table) if place not in (at.SLOT, at.WAITING)]
-
-
-def _carry(given: Array, of_given: Ints, kept: Array, of_kept: Ints) -> None:
-    """Copy the numbers of a network to where another layout has them, in each all that both have."""
-    kept[: at.N_PARAMETERS] = given[: at.N_PARAMETERS]
-    for block in range(int(of_given[at.N_LAYERS]) + 1):
-        for field in range(at.N_FIELDS):
-            source, target = at.view(given, of_given, block, field), at.view(kept, of_kept, block, field)
-            if source.size == target.size:
-                target[:] = source
+        abreast.carry(network.state, network.table, self._by_network[place], self._table)

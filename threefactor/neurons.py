@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from threefactor._arithmetic import take_wide_vectors
+from threefactor._choices import anywhere, like, where
 from threefactor._jit import disjoint, kernel
-from threefactor._seeds import anywhere, like, where
 from threefactor.arrays import Array
 from threefactor.sums import added, added_squares
 from threefactor.surrogates import shape

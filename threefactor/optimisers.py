@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from threefactor._arithmetic import fused, take_near_roots, take_wide_vectors, twice_inverse_root
+from threefactor._choices import anywhere, like
 from threefactor._jit import disjoint, kernel
-from threefactor._seeds import anywhere, like
 from threefactor.arrays import Array
 from threefactor.sums import added
 

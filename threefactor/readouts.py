@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from threefactor._choices import anywhere, like, whole
 from threefactor._jit import disjoint, kernel
-from threefactor._seeds import anywhere, like, whole
 from threefactor.arrays import Array
 
 

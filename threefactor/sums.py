@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from threefactor._arithmetic import fused
+from threefactor._choices import like
 from threefactor._jit import kernel
-from threefactor._seeds import like
 from threefactor.arrays import Array
 
 

@@ -15,8 +15,8 @@ import math
 
 import numpy as np
 
+from threefactor._choices import like, where
 from threefactor._jit import kernel
-from threefactor._seeds import like, where
 from threefactor.arrays import Array
 
 # Multi-Gaussian of Yin, Corradi, Bohte 2021 (Nat. Mach. Intell. 3:905): a bell with negative flanks,

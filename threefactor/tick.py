@@ -13,9 +13,9 @@ it needs; SETTLE does so for all, and has to come before anybody looks at them.
 from __future__ import annotations
 
 from threefactor import layout as at
+from threefactor._choices import alone, anywhere, like
 from threefactor._denormal import ignore_denormals, restore
 from threefactor._jit import kernel, window
-from threefactor._seeds import alone, anywhere, like
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON, carry_adaptation, carry_on, horizon
 from threefactor.deferred_tags import carry_tags_on

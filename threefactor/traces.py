@@ -7,8 +7,8 @@ row stand in one function on purpose: a call for each row would cost as much as 
 from __future__ import annotations
 
 from threefactor._arithmetic import fused, take_near_roots, take_wide_vectors, twice_inverse_root
+from threefactor._choices import anywhere, like
 from threefactor._jit import disjoint, kernel, window
-from threefactor._seeds import anywhere, like
 from threefactor.arrays import Array
 from threefactor.optimisers import half_unit, least_mean
 

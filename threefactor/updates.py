@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from threefactor import layout as at
+from threefactor._choices import alone, anywhere, like, where
 from threefactor._jit import kernel
-from threefactor._seeds import alone, anywhere, like, where
 from threefactor.arrays import Array, Ints
 from threefactor.deferral import HORIZON
 from threefactor.deferred_tags import carry_update_on
