@@ -134,7 +134,8 @@ def update(state: Array, table: Ints, third: float, at_once: bool) -> None:
             state[at.STEP_SIZE] = overshooting_bound(third, norms[0], state[at.LEARNING_RATE], state[at.OVERSHOOT])
             step = state[at.STEP_SIZE]
         most = state[at.CLIP_NORM]
-        scale = where(norms[1] > most * most, most / np.sqrt(norms[1]), scale)
+        square = where(norms[1] > most * most, norms[1], scale)  # a norm of 0 must not divide, chosen or not
+        scale = where(norms[1] > most * most, most / np.sqrt(square), scale)
     waits = table[at.WAITING] and table[at.DEFERS] == at.TD
     for block in range(layers + 1):
         later = (at_once and table[at.DEFERS] == at.WEIGHTS) or waits
