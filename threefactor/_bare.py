@@ -45,18 +45,12 @@ def _unbox(typ: Any, given: Any, c: Any) -> Any:
     size = cgutils.alloca_once_value(builder, word(-1))
     with builder.if_then(builder.and_(one_row, builder.icmp_signed("==", flags, half(PLAIN)))):
         builder.store(entry(builder.inttoptr(entry(words, SHAPE), word.as_pointer()), 0), size)
-    lanes = getattr(typ.dtype, "lanes", 1)
+    lanes = getattr(typ.dtype, "lanes", 1)  # numbers in an entry, see `_seeds`
     array = c.context.make_array(typ)(c.context, builder)
     item = word(c.context.get_abi_sizeof(c.context.get_data_type(typ.dtype)))
     data = builder.inttoptr(entry(words, DATA), array.data.type)
-    populate_array(
-        array,
-        data=data,
-        shape=[builder.sdiv(builder.load(size), word(lanes))],
-        strides=[item],
-        itemsize=item,
-        meminfo=None,
-    )
+    entries = builder.sdiv(builder.load(size), word(lanes))
+    populate_array(array, data=data, shape=[entries], strides=[item], itemsize=item, meminfo=None)
     return NativeValue(array._getvalue())
 
 

@@ -97,6 +97,7 @@ def _box(kind: Any, value: Any, c: Any) -> Any:
 
 
 def wider(typing_context: Any, *kinds: Any) -> Any:
+    """The type of single numbers that these kinds come to together, as NumPy has it."""
     numbers = [kind.dtype if isinstance(kind, Lanes) else types.unliteral(kind) for kind in kinds]  # type: ignore[attr-defined]
     return typing_context.unify_types(types.float32, *numbers)
 
@@ -157,13 +158,8 @@ _give((operator.mul, operator.imul), _with("fmul"))
 _give((operator.truediv, operator.itruediv), _with("fdiv"))
 _give((max,), _select(">"))
 _give((min,), _select("<"))
-for _word, _sign in (
-    (operator.lt, "<"),
-    (operator.le, "<="),
-    (operator.gt, ">"),
-    (operator.ge, ">="),
-    (operator.eq, "=="),
-):
+COMPARED = {operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.eq: "=="}
+for _word, _sign in COMPARED.items():
     _give((_word,), _with("fcmp_ordered", _sign), MASK)
 _give((operator.ne,), _with("fcmp_unordered", "!="), MASK)
 

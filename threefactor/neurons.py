@@ -18,13 +18,9 @@ from threefactor.surrogates import shape
 @kernel
 def four_active(pre: Array, i: int, rows: int) -> bool:
     """Whether entry i and the three behind it are there and not zero."""
-    return (
-        i + 3 < rows
-        and anywhere(pre[i] != 0)
-        and anywhere(pre[i + 1] != 0)
-        and anywhere(pre[i + 2] != 0)
-        and anywhere(pre[i + 3] != 0)
-    )
+    if i + 3 >= rows or not (anywhere(pre[i] != 0) and anywhere(pre[i + 1] != 0)):
+        return False
+    return anywhere(pre[i + 2] != 0) and anywhere(pre[i + 3] != 0)
 
 
 @disjoint
