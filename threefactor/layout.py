@@ -385,3 +385,11 @@ def counters(table: Ints) -> list[int]:
         start = N_SWITCHES + block * BLOCK
         found += [start + STEPS, start + STEPS_REC, start + STEPS_B]
     return found
+
+
+def same_layout(tables: Ints, others: Ints) -> bool:
+    """Whether tables, a row for each copy, are of one layout, whatever their networks have counted."""
+    if tables.shape != others.shape:
+        return False
+    changing = counters(tables[0])
+    return np.array_equal(np.delete(tables, changing, axis=1), np.delete(others, changing, axis=1))

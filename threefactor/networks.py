@@ -197,10 +197,10 @@ class Networks(Kept):
     def __setstate__(self, saved: dict[str, Any]) -> None:
         about, arrays = saved["about"], saved["arrays"]
         self._lay_out([build(NetworkSettings, **s) for s in about["settings"]], about["masked"])
-        planned, counters = self._table.copy(), at.counters(self._table)
+        planned = self._tables[:1].copy()
         restore(self._state, arrays, "state")
         restore(self._table, arrays, "table")
-        if not np.array_equal(np.delete(self._table, counters), np.delete(planned, counters)):
+        if not at.same_layout(planned, self._tables[:1]):
             raise CheckpointError("the saved layout is not the one of these settings; another version wrote it.")
         self._tables[:] = self._table
 
@@ -228,8 +228,7 @@ class Networks(Kept):
 
     def _of(self, block: int, field: int) -> Array:
         """View of a field, (blocks of lanes, lanes, entries)."""
-        start = at.N_SWITCHES + block * at.BLOCK + 2 * field
-        return self._by_network[..., self._table[start] : self._table[start + 1]]
+        return at.view(self._state.swapaxes(0, 1), self._table, block, field).transpose(1, 2, 0)
 
     def _all(self, values: Array) -> Array:
         """Of numbers by block and lane those of the networks there are, a copy."""
@@ -274,12 +273,11 @@ class Networks(Kept):
         self._by_network[..., place] = found
 
     def _put(self, place: tuple[int, int], network: Network) -> None:
-        s, counters, counted = network.settings, at.counters(self._table), abreast.counted(self._table)
+        s, counted = network.settings, abreast.counted(self._table)
         if network.table[at.SPARSE]:
             raise ValueError("sparse networks do not run side by side: their rows wait for spikes of their own.")
-        expected, found = self._tables[:1], plan(s, bool(network.table[at.MASKED]), waits=False).tables
-        alike = found.shape == expected.shape and s.dtype == self.settings[0].dtype
-        if not alike or (np.delete(found, counters, axis=1) != np.delete(expected, counters, axis=1)).any():
+        found = plan(s, bool(network.table[at.MASKED]), waits=False).tables
+        if s.dtype != self.settings[0].dtype or not at.same_layout(self._tables[:1], found):
             raise ValueError(f"{network!r} differs from the others in sizes or switches; build them alike.")
         if (network.table[counted] != self._table[counted]).any():
             raise ValueError(f"{network!r} has not run as many ticks, or updates, as the others; they go in step.")
