@@ -25,6 +25,7 @@ CHOICES = CHOICE | {"step_annealing": 0.0, "noise_annealing": 0.0, "sample_annea
 FORCE = CHOICE | {"membrane_decay": 0.4, "readout_decay": 0.3}
 FORCES = CHOICES | {
     "trace_decay": 0.9, "entropy": 0.1, "membrane_decay": 0.2, "readout_decay": 0.2, "noise_annealing": 1.0,
+    "noise_correlation": 0.5,
 }  # fmt: skip
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
 JOINED = 3  # entries, at most, whose fields are multiplied with each other: about as many products as for two entries

@@ -50,7 +50,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Weight of the bonus for observations whose receptive fields, or states if there are none, were rarely visited,
         in units of scaled reward, see `controllers.encoding`. None: .4, or 0 without fields.
     noise_correlation : float or None
-        What exploration noise keeps from one action to the next; each single action is drawn from the policy. None: .7.
+        What exploration noise keeps from one action to the next; each single action is drawn from the policy. None: .7;
+        .5 for a box of several entries.
     deviation_bias : float
         Before learning, the deviation of a Gaussian policy is exp of this, in units of half the action's range; exp of
         this - 2 if an action has several entries, which push to and fro against each other. The policy's means are in
