@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from controllers.annealing import LEAST_WIDTH
 from controllers.encoding import n_inputs
-from controllers.policies import GAUSSIAN
+from controllers.policies import CATEGORICAL, GAUSSIAN
 from controllers.settings import ActorCriticSettings, tau_of
 from controllers.spaces import Actions
 from threefactor import Network
@@ -26,6 +28,29 @@ FORCE = CHOICE | {"membrane_decay": 0.4, "readout_decay": 0.3}
 FORCES = CHOICES | {
     "trace_decay": 0.9, "entropy": 0.1, "membrane_decay": 0.2, "readout_decay": 0.2, "noise_annealing": 1.0,
     "noise_correlation": 0.5,
+}  # fmt: skip
+OPEN = {(CATEGORICAL, False): CHOICE, (CATEGORICAL, True): CHOICES, (GAUSSIAN, False): FORCE, (GAUSSIAN, True): FORCES}
+
+
+class Bounds(NamedTuple):
+    """What is no setting, and as well a matter of what the actions are."""
+
+    within: float  # deviations of the returns, above their mean, that are within reach; see `controllers.annealing`
+    least_width: float = LEAST_WIDTH  # share of exploration that is always left
+    noisy_steps: float = 0.0  # in which the least share left of exploration falls from 1; 0: it is low from the first
+    narrower: float = 0.0  # the first deviation is divided by exp of this
+    least_deviation: float = 1e-3
+    least_error: float = 0.1  # floor of the TD error's usual size
+
+
+# of a body, which stands before it walks: joints that are quite still, which costs no force, learn nothing, and errors
+# soon are well below the first
+SEVERAL: dict[str, float] = {
+    "least_width": 0.2, "noisy_steps": 400_000.0, "narrower": 2.0, "least_deviation": 0.03, "least_error": 0.01,
+}  # fmt: skip
+BOUNDS = {
+    (CATEGORICAL, False): Bounds(1.0), (CATEGORICAL, True): Bounds(1.0, **SEVERAL),
+    (GAUSSIAN, False): Bounds(math.inf), (GAUSSIAN, True): Bounds(math.inf, **SEVERAL),
 }  # fmt: skip
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
 JOINED = 3  # entries, at most, whose fields are multiplied with each other: about as many products as for two entries
@@ -49,9 +74,8 @@ class Completed(ActorCriticSettings, frozen=True, kw_only=True, forbid_unknown_f
 
 def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> Completed:
     """Settings with a number for each None, which depends on what is observed and done."""
-    one, several = (FORCE, FORCES) if actions.kind == GAUSSIAN else (CHOICE, CHOICES)
     fields = {"n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS, "joint_fields": n_observation <= JOINED}
-    chosen = (several if actions.several else one) | fields | ({"novelty": 0.0} if s.n_fields == 0 else {})
+    chosen = OPEN[actions.kind, actions.several] | fields | ({"novelty": 0.0} if s.n_fields == 0 else {})
     given = {name: value for name, value in msgspec.structs.asdict(s).items() if value is not None}
     return Completed(**(chosen | given))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
@@ -12,10 +11,9 @@ import numpy.typing as npt
 
 from controllers import places
 from controllers import transition as compiled
-from controllers.agent_networks import MOST_TOGETHER, completed, networks_of
-from controllers.annealing import LEAST_WIDTH, Annealing
+from controllers.agent_networks import BOUNDS, MOST_TOGETHER, completed, networks_of
+from controllers.annealing import Annealing
 from controllers.noise import Noise
-from controllers.policies import CATEGORICAL
 from controllers.settings import ActorCriticSettings
 from controllers.spaces import Actions
 from threefactor import SlopeSchedule
@@ -25,15 +23,6 @@ from threefactor.arrays import Array
 from threefactor.checkpoints import Kept, restore
 from threefactor.settings import build
 
-NARROWER = 2.0  # of an action of several entries: its first deviation is divided by exp of this
-# least deviation, of one entry and of each of several: joints that are quite still, which costs no force, learn nothing
-LEAST, LEAST_OF_SEVERAL = 1e-3, 0.03
-LEAST_WIDTH_OF_SEVERAL = 0.2  # share of exploration that is always left of several joints; of one, and of a choice: .1
-# steps in which the least share left of several joints' exploration falls from 1: a body stands before it walks
-NOISY = 400_000
-# floor of the TD error's usual size; bodies with many joints soon have errors well below the first
-FLOOR, FLOOR_OF_SEVERAL = 0.1, 0.01
-DEVIATIONS = 1.0  # of the returns of choices, above their mean, that are within reach; see `controllers.annealing`
 LARGEST = np.finfo(np.float64).max
 
 
@@ -63,11 +52,12 @@ class Learner(Kept):
         self.settings = s
         self.actor, self.critic = networks_of(s, self.n_observation, self.actions, self.seed, self.n_copies)
         self.schedule = SlopeSchedule(s.slope_schedule)
-        within = DEVIATIONS if self.actions.kind == CATEGORICAL else math.inf
-        least = LEAST_WIDTH_OF_SEVERAL if self.actions.several else LEAST_WIDTH
-        self.annealing = Annealing(s.step_annealing, s.noise_annealing, s.sample_annealing, within, least)
-        self._actor_rate = self.actor.learning_rate
         actions = self.actions
+        bounds = self._bounds = BOUNDS[actions.kind, actions.several]
+        self.annealing = Annealing(
+            s.step_annealing, s.noise_annealing, s.sample_annealing, bounds.within, bounds.least_width
+        )
+        self._actor_rate = self.actor.learning_rate
         self._draws = Noise(self.seed, actions.n_noise)
         sizes = (
             self.n_observation, actions.n_action, actions.n_readout, actions.n_noise, actions.kind, s.n_fields,
@@ -92,19 +82,19 @@ class Learner(Kept):
 
     def _fill_memory(self) -> None:
         """Write what compiled code needs of the settings."""
-        s = self.settings
+        s, bounds = self.settings, self._bounds
         for place, value in {
             places.DISCOUNT: s.discount, places.TRACE_DECAY: s.trace_decay, places.ENTROPY: s.entropy,
-            places.SIGMA_FLOOR: LEAST_OF_SEVERAL if self.actions.several else LEAST,
+            places.SIGMA_FLOOR: bounds.least_deviation,
             places.OBSERVATION_LIMIT: 10.0, places.SCALE_REWARDS: s.scale_rewards,
             places.NORMALISE: s.normalise_observations, places.KEEP_STATE: s.keep_state, places.REWARD_SCALE: 1.0,
             places.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
             places.NOISE_CORRELATION: s.noise_correlation,
             places.WIDTH: 1.0, places.NOVELTY: s.novelty,
-            places.DEVIATION_BIAS: s.deviation_bias - NARROWER * self.actions.several,
+            places.DEVIATION_BIAS: s.deviation_bias - bounds.narrower,
             places.WARM_UP: s.warm_up_steps, places.SAMPLE_WEIGHT: 1.0,
             places.NORMALISE_ERROR: s.optimiser == "intentional",
-            places.LEAST_ERROR: FLOOR_OF_SEVERAL if self.actions.several else FLOOR,
+            places.LEAST_ERROR: bounds.least_error,
         }.items():  # fmt: skip
             self._memory[place] = value
 
@@ -245,8 +235,8 @@ class Learner(Kept):
             self.slope = self.schedule.update(episode_return)
         self.annealing.update(episode_return)
         self.actor.learning_rate = self._actor_rate * self.annealing.step_share
-        noisy = 1.0 - self.steps / NOISY if self.actions.several and self.annealing.width else 0.0
-        self._memory[places.WIDTH] = max(self.annealing.width_share, noisy)
+        at_least = 1.0 - self.steps / self._bounds.noisy_steps if self._bounds.noisy_steps else 0.0
+        self._memory[places.WIDTH] = max(self.annealing.width_share, at_least)
         self._memory[places.SAMPLE_WEIGHT] = self.annealing.sample_weight
 
     def _action(self, copy: int) -> Any:
