@@ -32,7 +32,7 @@ FORCES = CHOICES | {
 OPEN = {(CATEGORICAL, False): CHOICE, (CATEGORICAL, True): CHOICES, (GAUSSIAN, False): FORCE, (GAUSSIAN, True): FORCES}
 
 
-class Bounds(NamedTuple):
+class Fixed(NamedTuple):
     """What is no setting, and as well a matter of what the actions are."""
 
     within: float  # deviations of the returns, above their mean, that are within reach; see `controllers.annealing`
@@ -48,9 +48,9 @@ class Bounds(NamedTuple):
 SEVERAL: dict[str, float] = {
     "least_width": 0.2, "noisy_steps": 400_000.0, "narrower": 2.0, "least_deviation": 0.03, "least_error": 0.01,
 }  # fmt: skip
-BOUNDS = {
-    (CATEGORICAL, False): Bounds(1.0), (CATEGORICAL, True): Bounds(1.0, **SEVERAL),
-    (GAUSSIAN, False): Bounds(math.inf), (GAUSSIAN, True): Bounds(math.inf, **SEVERAL),
+FIXED = {
+    (CATEGORICAL, False): Fixed(1.0), (CATEGORICAL, True): Fixed(1.0, **SEVERAL),
+    (GAUSSIAN, False): Fixed(math.inf), (GAUSSIAN, True): Fixed(math.inf, **SEVERAL),
 }  # fmt: skip
 FIELDS, FIELDS_OF_FEW, FEW = 12, 20, 2  # receptive fields of an entry; if there are but a few entries; how many are few
 JOINED = 3  # entries, at most, whose fields are multiplied with each other: about as many products as for two entries

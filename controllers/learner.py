@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from controllers import places
 from controllers import transition as compiled
-from controllers.agent_networks import BOUNDS, MOST_TOGETHER, completed, networks_of
+from controllers.agent_networks import FIXED, MOST_TOGETHER, completed, networks_of
 from controllers.annealing import Annealing
 from controllers.noise import Noise
 from controllers.settings import ActorCriticSettings
@@ -53,9 +53,9 @@ class Learner(Kept):
         self.actor, self.critic = networks_of(s, self.n_observation, self.actions, self.seed, self.n_copies)
         self.schedule = SlopeSchedule(s.slope_schedule)
         actions = self.actions
-        bounds = self._bounds = BOUNDS[actions.kind, actions.several]
+        fixed = self._fixed = FIXED[actions.kind, actions.several]
         self.annealing = Annealing(
-            s.step_annealing, s.noise_annealing, s.sample_annealing, bounds.within, bounds.least_width
+            s.step_annealing, s.noise_annealing, s.sample_annealing, fixed.within, fixed.least_width
         )
         self._actor_rate = self.actor.learning_rate
         self._draws = Noise(self.seed, actions.n_noise)
@@ -82,19 +82,19 @@ class Learner(Kept):
 
     def _fill_memory(self) -> None:
         """Write what compiled code needs of the settings."""
-        s, bounds = self.settings, self._bounds
+        s, fixed = self.settings, self._fixed
         for place, value in {
             places.DISCOUNT: s.discount, places.TRACE_DECAY: s.trace_decay, places.ENTROPY: s.entropy,
-            places.SIGMA_FLOOR: bounds.least_deviation,
+            places.SIGMA_FLOOR: fixed.least_deviation,
             places.OBSERVATION_LIMIT: 10.0, places.SCALE_REWARDS: s.scale_rewards,
             places.NORMALISE: s.normalise_observations, places.KEEP_STATE: s.keep_state, places.REWARD_SCALE: 1.0,
             places.BASELINE_RATE: min(s.baseline_rate, MOST_TOGETHER / self.n_copies),
             places.NOISE_CORRELATION: s.noise_correlation,
             places.WIDTH: 1.0, places.NOVELTY: s.novelty,
-            places.DEVIATION_BIAS: s.deviation_bias - bounds.narrower,
+            places.DEVIATION_BIAS: s.deviation_bias - fixed.narrower,
             places.WARM_UP: s.warm_up_steps, places.SAMPLE_WEIGHT: 1.0,
             places.NORMALISE_ERROR: s.optimiser == "intentional",
-            places.LEAST_ERROR: bounds.least_error,
+            places.LEAST_ERROR: fixed.least_error,
         }.items():  # fmt: skip
             self._memory[place] = value
 
@@ -235,7 +235,7 @@ class Learner(Kept):
             self.slope = self.schedule.update(episode_return)
         self.annealing.update(episode_return)
         self.actor.learning_rate = self._actor_rate * self.annealing.step_share
-        at_least = 1.0 - self.steps / self._bounds.noisy_steps if self._bounds.noisy_steps else 0.0
+        at_least = 1.0 - self.steps / self._fixed.noisy_steps if self._fixed.noisy_steps else 0.0
         self._memory[places.WIDTH] = max(self.annealing.width_share, at_least)
         self._memory[places.SAMPLE_WEIGHT] = self.annealing.sample_weight
 
