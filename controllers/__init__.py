@@ -15,7 +15,7 @@ from controllers.lqr import LQR
 from controllers.pid import PID
 from controllers.population_settings import PopulationSettings
 from controllers.regulator import Regulator
-from controllers.settings import ActorCriticSettings
+from controllers.settings import MEMORY, ActorCriticSettings
 from controllers.stream_ac import StreamAC
 from controllers.supervisor import Supervisor
 from controllers.training import Episode, Loop, evaluate, solved
@@ -25,6 +25,7 @@ from controllers.watched import Watched
 __all__ = [
     "BPTT",
     "LQR",
+    "MEMORY",
     "PID",
     "ActorCritic",
     "ActorCriticSettings",

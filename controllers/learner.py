@@ -48,9 +48,10 @@ class Learner(Kept):
     ) -> None:
         self.n_observation, self.seed, self.actions = int(n_observation), int(seed), Actions(action_space)
         self.n_copies = int(n_copies)
-        s = completed(build(ActorCriticSettings, **settings), self.n_observation, self.actions)
-        self.settings = s
-        self.actor, self.critic = networks_of(s, self.n_observation, self.actions, self.seed, self.n_copies)
+        given = build(ActorCriticSettings, **settings)
+        n_seen = self.n_observation * (2 if given.differences else 1)
+        s = self.settings = completed(given, n_seen, self.actions)
+        self.actor, self.critic = networks_of(s, n_seen, self.actions, self.seed, self.n_copies)
         self.schedule = SlopeSchedule(s.slope_schedule)
         actions = self.actions
         fixed = self._fixed = FIXED[actions.kind, actions.several]
@@ -60,7 +61,7 @@ class Learner(Kept):
         self._actor_rate = self.actor.learning_rate
         self._draws = Noise(self.seed, actions.n_noise)
         sizes = (
-            self.n_observation, actions.n_action, actions.n_readout, actions.n_noise, actions.kind, s.n_fields,
+            n_seen, actions.n_action, actions.n_readout, actions.n_noise, actions.kind, s.n_fields,
             int(s.joint_fields), s.warm_ticks, self.n_copies, *actions.starts,
         )  # fmt: skip
         self._sizes = np.array(sizes, dtype=np.int64)
@@ -73,6 +74,7 @@ class Learner(Kept):
         self._last = 0  # the copy whose turn it was
         self._rest = self.actor.fast.copy()
         self._acting, self._acting_ticks = self._rest.copy(), 0
+        self._acted_on = np.zeros(n_seen)  # the last observation that `act` was asked about
         self._compile()
         self._chosen = [places.view(places.action_of, own, self._sizes) for own in self._own]
         self._noise = [places.view(places.noise_of, own, self._sizes, 1) for own in self._own]
@@ -101,7 +103,7 @@ class Learner(Kept):
     def _bound(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
         """Have observations outside these bounds refused."""
         for which, bound in ((places.LOW, low), (places.HIGH, high)):
-            places.view(places.statistics_of, self._memory, self._sizes, which)[:] = np.clip(
+            places.view(places.statistics_of, self._memory, self._sizes, which)[: self.n_observation] = np.clip(
                 np.ravel(bound), -LARGEST, LARGEST
             )
 
@@ -120,15 +122,17 @@ class Learner(Kept):
     def act(self, observation: npt.ArrayLike) -> Any:
         """Greedy action; learns nothing. `reset` starts a new greedy episode."""
         kept, fast, table = self._own[0].copy(), self.actor.fast, self.actor.table
+        seen = places.view(places.observation_of, self._own[0], self._sizes)
         pending, ticks, defers = table[at.PENDING], table[at.TICKS], table[at.DEFERS]
         saved = fast.copy()
         fast[:] = self._acting
         try:
             self._look(observation)
+            seen[:] = self._acted_on
             table[at.PENDING], table[at.TICKS] = 0, self._acting_ticks
             table[at.DEFERS] = at.NOTHING  # rows of traces that wait are none of its business
             self._drive(0, compiled.ACT)
-            self._acting[:], self._acting_ticks = fast, int(table[at.TICKS])
+            self._acting[:], self._acting_ticks, self._acted_on[:] = fast, int(table[at.TICKS]), seen
             return self._action(0)
         finally:
             fast[:] = saved
@@ -137,7 +141,7 @@ class Learner(Kept):
 
     def reset(self) -> None:
         """Put the neurons that `act` uses to rest; what is being learnt goes on untouched."""
-        self._acting[:], self._acting_ticks = self._rest, 0
+        self._acting[:], self._acting_ticks, self._acted_on[:] = self._rest, 0, 0.0
 
     # --- what may be read -------------------------------------------------------------------------------------------
 
@@ -193,7 +197,7 @@ class Learner(Kept):
     def _kept(self) -> dict[str, Array]:
         return {
             "memory": self._memory, "own": self._own, "acting": self._acting, "schedule": self.schedule.state,
-            "annealing": self.annealing.state,
+            "annealing": self.annealing.state, "acted_on": self._acted_on,
         }  # fmt: skip
 
     def _arrays(self) -> dict[str, Array]:
@@ -271,7 +275,8 @@ class Learner(Kept):
         if status == compiled.BAD_OBSERVATION:
             raise ValueError(f"observation {self._given} holds a value that is not finite; nothing was learnt.")
         low, high = (
-            places.view(places.statistics_of, self._memory, self._sizes, which) for which in (places.LOW, places.HIGH)
+            places.view(places.statistics_of, self._memory, self._sizes, which)[: self.n_observation]
+            for which in (places.LOW, places.HIGH)
         )
         entry = int(np.argmax(np.maximum(low - self._given, self._given - high)))
         raise ValueError(

@@ -24,6 +24,10 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         20 if the observation has but one or two entries, whose every detail the network then has room for. Where
         entries are but 0 or 1 `for_env` leaves them out, and has other values for what else is None of novelty, noise,
         decays and annealing, see `controllers.spaces.settings_for`.
+    differences : bool
+        Whether the network sees, as entries of their own, by how much each entry changed since the last observation, 0
+        at the first of an episode: what a sensor of positions does not show of velocities. An observation then counts
+        as twice its entries.
     joint_fields : bool or None
         Whether the network sees the products of the fields of each two entries, too: n_fields^2 inputs for two entries,
         which answer to places in their plane, and make a step several times as long. None: if there are but two or
@@ -97,6 +101,7 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     n_hidden: Annotated[int, Meta(ge=1)] = 128
     n_fields: Annotated[int, Meta(ge=0)] | None = None
+    differences: bool = False
     joint_fields: bool | None = None
     discount: Fraction = 0.99
     trace_decay: Fraction | None = None
@@ -136,6 +141,13 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     def __post_init__(self) -> None:
         check_finite(self)
+
+
+# for worlds that hide part of their state, such as velocities or what was shown before: what changed is seen, half of the
+# neurons adapt, over 5 to 1,000 steps, and the rest follows at once
+MEMORY = {
+    "differences": True, "adaptive_share": 0.5, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0,
+}  # fmt: skip
 
 
 def tau_of(decay: float) -> float:

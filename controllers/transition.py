@@ -14,7 +14,7 @@ import math
 
 from controllers import places
 from controllers.encoding import encode, join, novelty, rarity
-from controllers.normalisation import observe
+from controllers.normalisation import LARGE, observe
 from controllers.policies import (
     CATEGORICAL,
     categorical_error,
@@ -56,12 +56,21 @@ def present(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints) -
 
 
 @kernel
-def take(memory: Array, sizes: Ints, given: Array) -> None:
-    """Take an observation into the running statistics, by a weight that shrinks as the policy does well."""
+def look(own: Array, sizes: Ints, given: Array, first: bool) -> None:
+    """Write the observation that came, and behind it, where there is room, by how much it differs from the last one."""
+    seen, n = places.observation_of(own, sizes), given.size
+    for i in range(seen.size - n):
+        seen[n + i] = 0.0 if first else min(max(given[i] - seen[i], -LARGE), LARGE)
+    copy(seen[:n], given)
+
+
+@kernel
+def take(memory: Array, own: Array, sizes: Ints) -> None:
+    """Take the present observation into the running statistics, by a weight that shrinks as the policy does well."""
     weight = memory[places.SAMPLE_WEIGHT]
     memory[places.COUNT] += weight
-    mean = places.statistics_of(memory, sizes, places.MEAN)
-    observe(mean, places.statistics_of(memory, sizes, places.SQUARES), memory[places.COUNT], weight, given)
+    mean, seen = places.statistics_of(memory, sizes, places.MEAN), places.observation_of(own, sizes)
+    observe(mean, places.statistics_of(memory, sizes, places.SQUARES), memory[places.COUNT], weight, seen)
 
 
 @kernel
@@ -238,9 +247,10 @@ def drive(
         return DONE
     word = ignore_denormals()
     reward = min(max(reward, -LARGEST_REWARD), LARGEST_REWARD)
-    copy(places.observation_of(own, sizes), given)
     ticks = 0 if terminated else 1  # what ended an episode is looked at once, for its novelty
-    if command == ACT and actor_table[at.TICKS] == 0:
+    starts = command == BEGIN or (command == ACT and actor_table[at.TICKS] == 0)
+    look(own, sizes, given, starts)
+    if command == ACT and starts:
         ticks = sizes[places.WARM_TICKS]
     # `tick.run` is called from here alone: the compiler works through a copy of it for each function that calls it
     if command == BEGIN:
@@ -256,7 +266,7 @@ def drive(
         tick.run(critic, critic_table, critic, critic, tick.TAG, memory[places.DISCOUNT] * memory[places.TRACE_DECAY])
     if command != ACT:
         if not terminated:
-            take(memory, sizes, given)
+            take(memory, own, sizes)
         present(critic, critic_table, memory, own, sizes)
         for k in range(ticks):
             if k > 0:

@@ -30,7 +30,7 @@ from rich.progress import track
 from rich.table import Table
 
 from controllers import ActorCritic, ActorCriticSettings, Loop, StreamAC, solved
-from demos.control_tasks import OTHERS, TABLE, TASKS, Task
+from demos.control_tasks import OTHERS, TABLE, TASKS, Differences, Task
 from demos.results import RESULTS, interval, write_table
 from threefactor.pictures import running_mean
 
@@ -73,6 +73,8 @@ def train(job: Job) -> Row:
     env = task.make()
     agent: ActorCritic | StreamAC
     if job.settings == PEER:
+        # it has no memory, but sees as much
+        env = Differences(env) if task.settings.get("differences") else env
         agent = StreamAC.for_env(env, seed=job.seed)
     else:
         agent = ActorCritic.for_env(env, seed=job.seed, **job.settings)

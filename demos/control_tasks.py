@@ -8,30 +8,36 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import FlattenObservation, TimeLimit
+from gymnasium.spaces import Box
+from gymnasium.wrappers import FlattenObservation, TimeLimit, TransformObservation
 
+from controllers import MEMORY
 from envs import DelayedCue
 
-# for tasks that hide part of their state: most neurons adapt, over 5 to 1,000 steps; the rest follows at once
-MEMORY = {
-    "adaptive_share": 0.75, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0, "n_fields": 12,
-    "joint_fields": False,
+CUES = MEMORY | {"n_fields": 2}  # where entries are on or off: a field for either
+SHOWN = {  # the entries of an observation that are no velocities, nor, of the lander, speeds of turning
+    "CartPole-v1": [0, 2], "Pendulum-v1": [0, 1], "Acrobot-v1": [0, 1, 2, 3], "InvertedPendulum-v5": [0, 1],
+    "MountainCar-v0": [0], "MountainCarContinuous-v0": [0], "LunarLander-v3": [0, 1, 4, 6, 7],
 }  # fmt: skip
-CUES = MEMORY | {"n_fields": 2}  # the same where entries are on or off: a field for either
 
 
-class PositionsOnly(gym.ObservationWrapper[Any, Any, Any]):
-    """CartPole without its velocities: position [m] and angle [rad]."""
+class Differences(gym.ObservationWrapper[Any, Any, Any]):
+    """What the setting of this name does for the spiking agent, for agents that know of none: entries and changes."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
-        space = env.observation_space
-        assert isinstance(space, gym.spaces.Box)
-        self.observation_space = gym.spaces.Box(space.low[[0, 2]], space.high[[0, 2]], dtype=np.float32)
+        self.observation_space = Box(-np.inf, np.inf, (2 * np.prod(env.observation_space.shape or 1),), np.float64)
+
+    def reset(self, **options: Any) -> Any:
+        """The first observation; nothing changed yet."""
+        self._last: Any = None
+        return super().reset(**options)
 
     def observation(self, observation: Any) -> Any:
-        """Position and angle."""
-        return observation[[0, 2]]
+        """The observation, and behind it by how much it differs from the last."""
+        x = np.ravel(observation).astype(np.float64)
+        change, self._last = x - (x if self._last is None else self._last), x
+        return np.concatenate([x, change])
 
 
 class Task(NamedTuple):
@@ -50,6 +56,14 @@ def _gym(name: str, threshold: float | None, window: int, budget: int, needs: st
     return {name: Task(name, functools.partial(gym.make, name), threshold, window, budget, needs=needs)}
 
 
+def _positions(name: str) -> gym.Env[Any, Any]:
+    """A world of Gymnasium that hides its velocities."""
+    env, shown = gym.make(name), SHOWN[name]
+    space = env.observation_space
+    assert isinstance(space, Box)
+    return TransformObservation(env, lambda x: x[shown], Box(space.low[shown], space.high[shown], dtype=space.dtype))  # type: ignore[arg-type]
+
+
 TABLE: dict[str, Task] = {
     **_gym("CartPole-v1", 475.0, 100, 100_000),
     **_gym("Acrobot-v1", -100.0, 100, 60_000),
@@ -58,7 +72,7 @@ TABLE: dict[str, Task] = {
     **_gym("MountainCar-v0", -110.0, 100, 150_000),
     **_gym("MountainCarContinuous-v0", 90.0, 100, 100_000),
     **_gym("LunarLander-v3", 200.0, 100, 500_000, "Box2D"),
-    "CartPole-positions": Task("CartPole-v1, positions only", lambda: PositionsOnly(gym.make("CartPole-v1")),
+    "CartPole-positions": Task("CartPole-v1, positions only", functools.partial(_positions, "CartPole-v1"),
                                475.0, 100, 150_000, MEMORY),
     **{  # 1 for a right answer, -1 for a wrong one: nine in ten right is a mean of 0.8
         f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 100_000,
@@ -88,13 +102,21 @@ def _changed(name: str, what: str, steps: int, given: Mapping[str, Any] = {}, **
     return Task(f"{name}, {what}", make, None, task.window, steps, needs=task.needs)
 
 
+def _hidden(name: str) -> dict[str, Task]:
+    """The task of the table without velocities, and so without its threshold."""
+    task = TABLE[name]
+    make, title = functools.partial(_positions, name), f"{name}, positions only"
+    return {f"{name.rsplit('-', 1)[0]}-positions": Task(title, make, None, task.window, task.budget, MEMORY, task.needs)}
+
+
 def _states(name: str) -> gym.Env[Any, Any]:
     """A world that is in one of n states, as n entries, cut off after 1,000 steps if nothing else ends it."""
     return TimeLimit(FlattenObservation(gym.make(name)), 1000)
 
 
-# changed physics (in brackets what it is in the table), other bodies, and worlds of states; nothing was chosen for them
-# but the settings for states (`controllers.spaces.SWITCHES`) and, by BipedalWalker, for bodies, both by seeds from 300
+# changed physics (in brackets what it is in the table), other bodies, worlds of states, and those of the table without
+# velocities; nothing was chosen for them but the settings for states (`controllers.spaces.SWITCHES`), for what is hidden
+# (`MEMORY`) and, by BipedalWalker, for bodies, all by seeds from 300
 OTHERS: dict[str, Task] = {
     "CartPole-long": _changed("CartPole-v1", "pole of 3 m (1)", 100_000, length=1.5, polemass_length=0.15),
     "CartPole-gravity": _changed("CartPole-v1", "gravity 20 (9.8)", 100_000, gravity=20.0),
@@ -113,5 +135,6 @@ OTHERS: dict[str, Task] = {
     **_gym("Pusher-v5", None, 100, 60_000, "mujoco"),
     **{name: Task(name, functools.partial(_states, name), None, 100, 60_000)
        for name in ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "Blackjack-v1")},
+    **{key: task for name in SHOWN if name != "CartPole-v1" for key, task in _hidden(name).items()},
 }  # fmt: skip
 TASKS = TABLE | OTHERS

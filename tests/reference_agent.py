@@ -103,17 +103,19 @@ class Twin:
         self.bias, self.floor = self.s.deviation_bias - (2.0 if several else 0.0), 0.03 if several else 1e-3
         self.ends = np.cumsum(getattr(self.space, "nvec", getattr(self.space, "n", 0)))  # of the choices of each entry
         self.width = self.sample_weight = 1.0  # what exploration is scaled by, what an observation counts
+        self.last = np.zeros(0)  # the last observation, if changes are seen, too; else, and before the first, empty
         self.chosen, self.inputs, self.seen = np.zeros(0, int), np.zeros(0), list[Floats]()
         self.returns: list[float] = []
         self.counted: list[float] = []
         self.episodes = 0
         self.errors = Errors(0.01 if several else 0.1)
         self.total = self.baseline = self.value = self.td_error = 0.0
-        self.visits = np.zeros((agent.n_observation, max(self.s.n_fields, 1)))
+        self.visits = np.zeros((agent.n_observation * (1 + self.s.differences), max(self.s.n_fields, 1)))
 
     def begin(self, x: Floats) -> Any:
         """Rest, some ticks of the first observation, and the first action."""
-        self.total = 0.0
+        self.total, self.last = 0.0, np.zeros(0)
+        x = self._changed(x)
         for net in (self.actor, self.critic):
             net.clear()
             if not self.s.keep_state:
@@ -125,7 +127,7 @@ class Twin:
 
     def step(self, x: Floats, reward: float, terminated: bool, truncated: bool) -> Any:
         """Learn, and the next action."""
-        s = self.s
+        s, x = self.s, self._changed(x)
         self.critic.tag([-1.0])
         self.td_error = self._scaled(reward, terminated) - self.value
         if terminated:
@@ -152,8 +154,9 @@ class Twin:
         """Greedy actions of an episode, on a copy of the actor."""
         actor, actions = copy.deepcopy(self.actor), list[Any]()
         actor.reset()
+        self.last = np.zeros(0)
         for t, x in enumerate(shown):
-            show(actor, self._inputs(x), self.s.warm_ticks if t == 0 else 1)
+            show(actor, self._inputs(self._changed(x)), self.s.warm_ticks if t == 0 else 1)
             if self.categorical:
                 actions.append(np.array([np.argmax(y) for y in self._entries(actor.y)]) + self.space.start)
             else:
@@ -171,6 +174,13 @@ class Twin:
             return reward
         least = 0.01 * np.mean(self.returns) ** 2 / len(self.returns)
         return reward / math.sqrt(max(np.var(self.returns, ddof=1), least) + 1e-8)
+
+    def _changed(self, x: Floats) -> Floats:
+        """The observation, and behind it, if so wished, by how much it differs from the last one."""
+        if not self.s.differences:
+            return x
+        change, self.last = (x - self.last if self.last.size else 0.0 * x), x
+        return np.concatenate([x, change])
 
     def _inputs(self, x: Floats) -> Floats:
         seen, weights = np.array(self.seen), np.array(self.counted)

@@ -30,7 +30,7 @@ MEMORY = {"recurrent": True, "adaptive_share": 0.5}
 VARIANTS: dict[str, tuple[gym.Space[Any], dict[str, Any]]] = {
     "discrete": (DISCRETE, {}), "box": (BOX, {}), "discrete_with_memory": (Discrete(2, start=4), MEMORY),
     "several": (SEVERAL, {}), "box_float64": (BOX, {"dtype": "float64"}),
-    "keeping_state": (DISCRETE, {**MEMORY, "keep_state": True}),
+    "keeping_state": (DISCRETE, {**MEMORY, "keep_state": True}), "differences": (BOX, {"differences": True}),
     "scheduled": (DISCRETE, {"slope_schedule": {"rule": "self_ranging", "slope_max": 20.0}}),
     "raw": (DISCRETE, {"normalise_observations": False, "scale_rewards": False}),
     "obgd": (BOX, {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02}),
@@ -290,7 +290,7 @@ TWINS: dict[str, dict[str, Any]] = {
     "obgd": {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02, "warm_up_steps": 0.0},
     "scaled": {"scale_rewards": True, "warm_up_steps": 20.0},
     "raw": {"normalise_observations": False}, "no_fields": {"n_fields": 0, "warm_ticks": 1, "noise_correlation": 0.0},
-    "joint": {"joint_fields": True},
+    "joint": {"joint_fields": True}, "differences": {**MEMORY, "differences": True, "joint_fields": False},
 }  # fmt: skip
 
 
@@ -336,8 +336,8 @@ def test_whole_step_equals_the_twin(space: gym.Space[Any], settings: dict[str, A
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"normalise_observations": False, "scale_rewards": False}, TWINS["obgd"]],
-    ids=["default", "raw", "obgd"],
+    [{}, {"normalise_observations": False, "scale_rewards": False}, TWINS["obgd"], {"differences": True}],
+    ids=["default", "raw", "obgd", "differences"],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "box"])

@@ -26,6 +26,7 @@ MEMORY = {"recurrent": True, "adaptive_share": 0.5}
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {}, "memory": MEMORY, "obgd": {"optimiser": "obgd", "actor_rate": 0.01, "critic_rate": 0.02},
     "adam": {"optimiser": "adam", "actor_rate": 0.001, "critic_rate": 0.001}, "kept": {**MEMORY, "keep_state": True},
+    "differences": {"differences": True},
 }  # fmt: skip
 
 
