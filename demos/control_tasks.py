@@ -14,7 +14,7 @@ from gymnasium.wrappers import FlattenObservation, TimeLimit, TransformObservati
 from controllers import MEMORY
 from envs import DelayedCue
 
-CUES = MEMORY | {"n_fields": 2}  # where entries are on or off: a field for either
+CUES = MEMORY | {"n_fields": 2, "adaptive_share": 0.75}  # a field for on, one for off, and most neurons to remember it
 SHOWN = {  # the entries of an observation that are no velocities, nor, of the lander, speeds of turning
     "CartPole-v1": [0, 2], "Pendulum-v1": [0, 1], "Acrobot-v1": [0, 1, 2, 3], "InvertedPendulum-v5": [0, 1],
     "MountainCar-v0": [0], "MountainCarContinuous-v0": [0], "LunarLander-v3": [0, 1, 4, 6, 7],
