@@ -106,7 +106,8 @@ def _hidden(name: str) -> dict[str, Task]:
     """The task of the table without velocities, and so without its threshold."""
     task = TABLE[name]
     make, title = functools.partial(_positions, name), f"{name}, positions only"
-    return {f"{name.rsplit('-', 1)[0]}-positions": Task(title, make, None, task.window, task.budget, MEMORY, task.needs)}
+    given = {"differences": True}
+    return {f"{name.rsplit('-', 1)[0]}-positions": Task(title, make, None, task.window, task.budget, given, task.needs)}
 
 
 def _states(name: str) -> gym.Env[Any, Any]:
@@ -115,8 +116,8 @@ def _states(name: str) -> gym.Env[Any, Any]:
 
 
 # changed physics (in brackets what it is in the table), other bodies, worlds of states, and those of the table without
-# velocities; nothing was chosen for them but the settings for states (`controllers.spaces.SWITCHES`), for what is hidden
-# (`MEMORY`) and, by BipedalWalker, for bodies, all by seeds from 300
+# velocities; nothing was chosen for them but the settings for states (`controllers.spaces.SWITCHES`) and, by BipedalWalker,
+# for bodies, both by seeds from 300
 OTHERS: dict[str, Task] = {
     "CartPole-long": _changed("CartPole-v1", "pole of 3 m (1)", 100_000, length=1.5, polemass_length=0.15),
     "CartPole-gravity": _changed("CartPole-v1", "gravity 20 (9.8)", 100_000, gravity=20.0),
