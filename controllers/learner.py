@@ -195,10 +195,11 @@ class Learner(Kept):
         self._last, self._acting_ticks = int(about["last"]), int(about["acting_ticks"])
 
     def _kept(self) -> dict[str, Array]:
-        return {
+        kept = {
             "memory": self._memory, "own": self._own, "acting": self._acting, "schedule": self.schedule.state,
-            "annealing": self.annealing.state, "acted_on": self._acted_on,
+            "annealing": self.annealing.state,
         }  # fmt: skip
+        return kept | ({"acted_on": self._acted_on} if self.settings.differences else {})
 
     def _arrays(self) -> dict[str, Array]:
         arrays = self._kept() | self.actions.arrays()

@@ -143,8 +143,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         check_finite(self)
 
 
-# for worlds that hide part of their state, such as velocities or what was shown before: what changed is seen, half of the
-# neurons adapt, over 5 to 1,000 steps, and the rest follows at once
+# for worlds that hide what was shown before: half of the neurons adapt, over 5 to 1,000 steps, and the rest follows at
+# once; where velocities alone are hidden, differences are enough
 MEMORY = {
     "differences": True, "adaptive_share": 0.5, "membrane_decay": 0.2, "readout_decay": 0.1, "w_in_scale": 1.0,
 }  # fmt: skip

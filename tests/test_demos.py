@@ -12,7 +12,8 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from demos import control, control_table
+from controllers import ActorCritic, Loop
+from demos import control, control_table, control_tasks
 from threefactor import preset, tick
 
 DEMOS = {
@@ -136,6 +137,18 @@ def test_control_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "failed: Job(task='DelayedCue-10'" in capsys.readouterr().err
     monkeypatch.setattr(control, "VERSION", "another")
     assert control.key_of(control.identity(jobs[0])) not in control.load_runs(store)
+
+
+def test_differences_of_the_peer() -> None:
+    """The wrapper that shows the peer what changed shows what the agent sees by its setting, to the last bit."""
+    weights = []
+    for make, settings in ((lambda env: env, {"differences": True}), (control_tasks.Differences, {})):
+        env = make(control.TASKS["Pendulum-positions"].make())
+        agent = ActorCritic.for_env(env, seed=1, n_hidden=16, **settings)
+        assert [episode.length for episode in Loop(agent, env, 1).run(500)] == [200, 200]
+        weights.append(agent.actor.weights | {f"critic.{name}": w for name, w in agent.critic.weights.items()})
+    for name, ours in weights[0].items():
+        np.testing.assert_array_equal(ours, weights[1][name], err_msg=name)
 
 
 def test_control_unsolved(monkeypatch: pytest.MonkeyPatch) -> None:
