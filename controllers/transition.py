@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 from controllers import places
-from controllers.encoding import encode, join, novelty, rarity
-from controllers.normalisation import LARGE, observe
+from controllers.encoding import novelty, rarity
+from controllers.observations import inside, look, present, take
 from controllers.policies import (
     CATEGORICAL,
     categorical_error,
@@ -39,48 +39,6 @@ LARGEST_REWARD = 1e12  # larger ones are cut: what follows from it must be finit
 BEGIN, STEP, ACT, CHECK = 0, 1, 2, 3  # commands
 DONE, BAD_OBSERVATION, OUTSIDE, BAD_REWARD = 0, 1, 2, 3  # answers; unless DONE nothing was changed
 WARM_UP_EPISODES = 4.0  # as good as all the steps of the actor's warm-up
-BEYOND = 1e-5  # share of an entry by which it may lie over a bound that was rounded
-
-
-@kernel
-def present(state: Array, table: Ints, memory: Array, own: Array, sizes: Ints) -> None:
-    """Write the present observation, standardised if so wished, where a network takes its input from."""
-    count = memory[places.COUNT] if memory[places.NORMALISE] > 0.0 else 0.0
-    x, fields = vector(state, table, 0, at.INPUT), sizes[places.N_FIELDS]
-    encode(
-        x, places.observation_of(own, sizes), places.statistics_of(memory, sizes, places.MEAN),
-        places.statistics_of(memory, sizes, places.SQUARES), count, memory[places.OBSERVATION_LIMIT], fields,
-    )  # fmt: skip
-    if sizes[places.JOINS] > 0:
-        join(x, sizes[places.N_OBSERVATION], fields)
-
-
-@kernel
-def look(own: Array, sizes: Ints, given: Array, first: bool) -> None:
-    """Write the observation that came, and behind it, where there is room, by how much it differs from the last one."""
-    seen, n = places.observation_of(own, sizes), given.size
-    for i in range(seen.size - n):
-        seen[n + i] = 0.0 if first else min(max(given[i] - seen[i], -LARGE), LARGE)
-    copy(seen[:n], given)
-
-
-@kernel
-def take(memory: Array, own: Array, sizes: Ints) -> None:
-    """Take the present observation into the running statistics, by a weight that shrinks as the policy does well."""
-    weight = memory[places.SAMPLE_WEIGHT]
-    memory[places.COUNT] += weight
-    mean, seen = places.statistics_of(memory, sizes, places.MEAN), places.observation_of(own, sizes)
-    observe(mean, places.statistics_of(memory, sizes, places.SQUARES), memory[places.COUNT], weight, seen)
-
-
-@kernel
-def inside(memory: Array, sizes: Ints, given: Array) -> bool:
-    """Whether the observation lies in its space, but for what rounding does."""
-    low, high = places.statistics_of(memory, sizes, places.LOW), places.statistics_of(memory, sizes, places.HIGH)
-    for i in range(given.size):
-        if given[i] < low[i] - BEYOND * abs(low[i]) or given[i] > high[i] + BEYOND * abs(high[i]):
-            return False
-    return True
 
 
 @kernel
