@@ -21,7 +21,8 @@ from threefactor.arrays import Array, Ints
 ) = range(32)  # fmt: skip
 MEAN, SQUARES, LOW, HIGH, N_STATISTICS = range(5)  # of observations: running mean, summed squared deviations, bounds
 VALUE, RETURN, EPISODE_RETURN, N_OWN = range(4)  # places in `own`, of which each copy has one: numbers, then vectors
-# Places in `sizes`; behind them, for a categorical policy, where the choices of each action start, and where they end
+# Places in `sizes`, of observations the entries that are seen; behind them, for a categorical policy, where the choices
+# of each action start, and where they end
 N_OBSERVATION, N_ACTION, N_READOUT, N_NOISE, KIND, N_FIELDS, JOINS, WARM_TICKS, N_COPIES, N_SIZES = range(10)
 
 
@@ -42,7 +43,7 @@ def visits_of(memory: Array, sizes: Ints) -> Array:
 
 @kernel
 def observation_of(own: Array, sizes: Ints) -> Array:
-    """View of the present observation."""
+    """View of the present observation, what changed since the last one behind it if that is seen, too."""
     return window(own, N_OWN, N_OWN + sizes[N_OBSERVATION])
 
 
