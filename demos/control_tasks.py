@@ -116,8 +116,8 @@ def _states(name: str) -> gym.Env[Any, Any]:
 
 
 # changed physics (in brackets what it is in the table), other bodies, worlds of states, and those of the table without
-# velocities; nothing was chosen for them but the settings for states (`controllers.spaces.SWITCHES`) and, by
-# BipedalWalker, for bodies, both by seeds from 300
+# velocities; nothing was chosen for them but the settings for states (`controllers.spaces.SWITCHES`), for bodies, by
+# BipedalWalker, and, by the last six, differences without neurons that adapt, all by seeds from 300
 OTHERS: dict[str, Task] = {
     "CartPole-long": _changed("CartPole-v1", "pole of 3 m (1)", 100_000, length=1.5, polemass_length=0.15),
     "CartPole-gravity": _changed("CartPole-v1", "gravity 20 (9.8)", 100_000, gravity=20.0),
