@@ -102,10 +102,15 @@ class Learner(Kept):
 
     def _bound(self, low: npt.ArrayLike, high: npt.ArrayLike) -> None:
         """Have observations outside these bounds refused."""
-        for which, bound in ((places.LOW, low), (places.HIGH, high)):
-            places.view(places.statistics_of, self._memory, self._sizes, which)[: self.n_observation] = np.clip(
-                np.ravel(bound), -LARGEST, LARGEST
-            )
+        for kept, bound in zip(self._kept_bounds(), (low, high), strict=True):
+            kept[:] = np.clip(np.ravel(bound), -LARGEST, LARGEST)
+
+    def _kept_bounds(self) -> list[Array]:
+        """Views of the lower and upper bounds that observations are held to."""
+        return [
+            places.view(places.statistics_of, self._memory, self._sizes, which)[: self.n_observation]
+            for which in (places.LOW, places.HIGH)
+        ]
 
     def _compile(self) -> None:
         """Have all kernels compiled, so that none is inside a live loop, and keep what each copy's calls hand over."""
@@ -275,10 +280,7 @@ class Learner(Kept):
             raise ValueError(f"reward is {reward}; it must be finite. Nothing was learnt from it.")
         if status == compiled.BAD_OBSERVATION:
             raise ValueError(f"observation {self._given} holds a value that is not finite; nothing was learnt.")
-        low, high = (
-            places.view(places.statistics_of, self._memory, self._sizes, which)[: self.n_observation]
-            for which in (places.LOW, places.HIGH)
-        )
+        low, high = self._kept_bounds()
         entry = int(np.argmax(np.maximum(low - self._given, self._given - high)))
         raise ValueError(
             f"entry {entry} of the observation is {self._given[entry]}, outside its space, which spans "

@@ -102,12 +102,11 @@ def _changed(name: str, what: str, steps: int, given: Mapping[str, Any] = {}, **
     return Task(f"{name}, {what}", make, None, task.window, steps, needs=task.needs)
 
 
-def _hidden(name: str) -> dict[str, Task]:
+def _hidden(name: str) -> Task:
     """The task of the table without velocities, and so without its threshold."""
-    task = TABLE[name]
-    make, title = functools.partial(_positions, name), f"{name}, positions only"
+    make = functools.partial(_positions, name)
     given = {"differences": True}
-    return {f"{name.rsplit('-', 1)[0]}-positions": Task(title, make, None, task.window, task.budget, given, task.needs)}
+    return TABLE[name]._replace(title=f"{name}, positions only", make=make, threshold=None, settings=given)
 
 
 def _states(name: str) -> gym.Env[Any, Any]:
@@ -136,6 +135,6 @@ OTHERS: dict[str, Task] = {
     **_gym("Pusher-v5", None, 100, 60_000, "mujoco"),
     **{name: Task(name, functools.partial(_states, name), None, 100, 60_000)
        for name in ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "Blackjack-v1")},
-    **{key: task for name in SHOWN if name != "CartPole-v1" for key, task in _hidden(name).items()},
+    **{f"{name.rsplit('-', 1)[0]}-positions": _hidden(name) for name in SHOWN if name != "CartPole-v1"},
 }  # fmt: skip
 TASKS = TABLE | OTHERS
