@@ -30,7 +30,8 @@ from rich.progress import track
 from rich.table import Table
 
 from controllers import ActorCritic, ActorCriticSettings, Loop, StreamAC, solved
-from demos.control_tasks import OTHERS, TABLE, TASKS, Differences, Task
+from demos.control_tasks import OTHERS, TABLE, TASKS, Task
+from demos.control_wrappers import Differences
 from demos.results import RESULTS, interval, write_table
 from threefactor.pictures import running_mean
 

@@ -7,37 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import gymnasium as gym
-import numpy as np
-from gymnasium.spaces import Box
-from gymnasium.wrappers import FlattenObservation, TimeLimit, TransformObservation
+from gymnasium.wrappers import DelayObservation, FlattenObservation, StickyAction, TimeLimit
 
 from controllers import MEMORY
-from envs import DelayedCue
+from demos.control_wrappers import Irrelevant, Sparse
+from envs import DelayedCue, MaskObservation, NoisyObservation
 
 CUES = MEMORY | {"n_fields": 2, "adaptive_share": 0.75}  # a field for on, one for off, and most neurons to remember it
-SHOWN = {  # the entries of an observation that are no velocities, nor, of the lander, speeds of turning
-    "CartPole-v1": [0, 2], "Pendulum-v1": [0, 1], "Acrobot-v1": [0, 1, 2, 3], "InvertedPendulum-v5": [0, 1],
-    "MountainCar-v0": [0], "MountainCarContinuous-v0": [0], "LunarLander-v3": [0, 1, 4, 6, 7],
+VELOCITIES = {  # their entries in an observation, and, of the lander, its speed of turning
+    "CartPole-v1": [1, 3], "Pendulum-v1": [2], "Acrobot-v1": [4, 5], "InvertedPendulum-v5": [2, 3],
+    "MountainCar-v0": [1], "MountainCarContinuous-v0": [1], "LunarLander-v3": [2, 3, 5],
 }  # fmt: skip
-
-
-class Differences(gym.ObservationWrapper[Any, Any, Any]):
-    """What the setting of this name does for the spiking agent, for agents that know of none: entries and changes."""
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self.observation_space = Box(-np.inf, np.inf, (2 * np.prod(env.observation_space.shape or 1),), np.float64)
-
-    def reset(self, **options: Any) -> Any:
-        """The first observation; nothing changed yet."""
-        self._last: Any = None
-        return super().reset(**options)
-
-    def observation(self, observation: Any) -> Any:
-        """The observation, and behind it by how much it differs from the last."""
-        x = np.ravel(observation).astype(np.float64)
-        change, self._last = x - (x if self._last is None else self._last), x
-        return np.concatenate([x, change])
 
 
 class Task(NamedTuple):
@@ -56,12 +36,8 @@ def _gym(name: str, threshold: float | None, window: int, budget: int, needs: st
     return {name: Task(name, functools.partial(gym.make, name), threshold, window, budget, needs=needs)}
 
 
-def _positions(name: str) -> gym.Env[Any, Any]:
-    """A world of Gymnasium that hides its velocities."""
-    env, shown = gym.make(name), SHOWN[name]
-    space = env.observation_space
-    assert isinstance(space, Box)
-    return TransformObservation(env, lambda x: x[shown], Box(space.low[shown], space.high[shown], dtype=space.dtype))
+def _wrapped(name: str, wrapper: Callable[..., gym.Env[Any, Any]], **given: Any) -> gym.Env[Any, Any]:
+    return wrapper(gym.make(name), **given)
 
 
 TABLE: dict[str, Task] = {
@@ -72,8 +48,11 @@ TABLE: dict[str, Task] = {
     **_gym("MountainCar-v0", -110.0, 100, 150_000),
     **_gym("MountainCarContinuous-v0", 90.0, 100, 100_000),
     **_gym("LunarLander-v3", 200.0, 100, 500_000, "Box2D"),
-    "CartPole-positions": Task("CartPole-v1, positions only", functools.partial(_positions, "CartPole-v1"),
-                               475.0, 100, 150_000, MEMORY),
+    "CartPole-positions": Task(
+        "CartPole-v1, positions only",
+        functools.partial(_wrapped, "CartPole-v1", MaskObservation, hidden=VELOCITIES["CartPole-v1"]),
+        475.0, 100, 150_000, MEMORY,
+    ),
     **{  # 1 for a right answer, -1 for a wrong one: nine in ten right is a mean of 0.8
         f"DelayedCue-{n}": Task(f"delayed cue, {n} steps", functools.partial(DelayedCue, n), 0.8, 100, 100_000,
                                 CUES)
@@ -102,11 +81,16 @@ def _changed(name: str, what: str, steps: int, given: Mapping[str, Any] = {}, **
     return Task(f"{name}, {what}", make, None, task.window, steps, needs=task.needs)
 
 
+def _around(name: str, what: str, steps: int, wrapper: Callable[..., gym.Env[Any, Any]], **given: Any) -> Task:
+    """The task of the table with a wrapper around the world, and so without its threshold."""
+    make = functools.partial(_wrapped, name, wrapper, **given)
+    return TABLE[name]._replace(title=f"{name}, {what}", make=make, threshold=None, budget=steps)
+
+
 def _hidden(name: str) -> Task:
-    """The task of the table without velocities, and so without its threshold."""
-    make = functools.partial(_positions, name)
-    given = {"differences": True}
-    return TABLE[name]._replace(title=f"{name}, positions only", make=make, threshold=None, settings=given)
+    """The task of the table without velocities."""
+    task = _around(name, "positions only", TABLE[name].budget, MaskObservation, hidden=VELOCITIES[name])
+    return task._replace(settings={"differences": True})
 
 
 def _states(name: str) -> gym.Env[Any, Any]:
@@ -114,9 +98,10 @@ def _states(name: str) -> gym.Env[Any, Any]:
     return TimeLimit(FlattenObservation(gym.make(name)), 1000)
 
 
-# changed physics (in brackets what it is in the table), other bodies, worlds of states, and those of the table without
-# velocities; nothing was chosen for them but the settings for states (`controllers.spaces.SWITCHES`), for bodies, by
-# BipedalWalker, and, by the last six, differences without neurons that adapt, all by seeds from 300
+# changed physics (in brackets what it is in the table), other bodies, worlds of states, those of the table without
+# velocities, and with noise, delays, actions that stick, entries that mean nothing and rewards at the goal alone;
+# nothing was chosen for them but the settings for states (`controllers.spaces.SWITCHES`), for bodies, by BipedalWalker,
+# and, where velocities are hidden, differences without neurons that adapt, all by seeds from 300
 OTHERS: dict[str, Task] = {
     "CartPole-long": _changed("CartPole-v1", "pole of 3 m (1)", 100_000, length=1.5, polemass_length=0.15),
     "CartPole-gravity": _changed("CartPole-v1", "gravity 20 (9.8)", 100_000, gravity=20.0),
@@ -135,6 +120,23 @@ OTHERS: dict[str, Task] = {
     **_gym("Pusher-v5", None, 100, 60_000, "mujoco"),
     **{name: Task(name, functools.partial(_states, name), None, 100, 60_000)
        for name in ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalking-v1", "Blackjack-v1")},
-    **{f"{name.rsplit('-', 1)[0]}-positions": _hidden(name) for name in SHOWN if name != "CartPole-v1"},
+    **{f"{name.rsplit('-', 1)[0]}-positions": _hidden(name) for name in VELOCITIES if name != "CartPole-v1"},
+    "CartPole-noisy": _around("CartPole-v1", "noisy sensors", 60_000, NoisyObservation,
+                              deviation=[0.02, 0.1, 0.01, 0.1]),
+    "Pendulum-noisy": _around("Pendulum-v1", "noisy sensors", 60_000, NoisyObservation, deviation=0.1),
+    "InvertedPendulum-noisy": _around("InvertedPendulum-v5", "noisy sensors", 100_000, NoisyObservation,
+                                      deviation=0.02),
+    "CartPole-late": _around("CartPole-v1", "seen two steps late", 60_000, DelayObservation, delay=2),
+    "Pendulum-late": _around("Pendulum-v1", "seen two steps late", 60_000, DelayObservation, delay=2),
+    "InvertedPendulum-late": _around("InvertedPendulum-v5", "seen two steps late", 100_000, DelayObservation,
+                                     delay=2),
+    "CartPole-sticky": _around("CartPole-v1", "a quarter of the actions repeated", 60_000, StickyAction,
+                               repeat_action_probability=0.25),
+    "CartPole-irrelevant": _around("CartPole-v1", "10 entries of noise", 60_000, Irrelevant, n=10),
+    "Acrobot-irrelevant": _around("Acrobot-v1", "10 entries of noise", 60_000, Irrelevant, n=10),
+    "MountainCar-irrelevant": _around("MountainCar-v0", "5 entries of noise", 150_000, Irrelevant, n=5),
+    "Acrobot-sparse": _around("Acrobot-v1", "reward at the goal alone", 60_000, Sparse),
+    "MountainCar-sparse": _around("MountainCar-v0", "reward at the goal alone", 150_000, Sparse),
+    "LunarLander-wind": _changed("LunarLander-v3", "wind", 300_000, {"enable_wind": True}),
 }  # fmt: skip
 TASKS = TABLE | OTHERS

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
 from controllers import ActorCritic, Loop
-from demos import control, control_table, control_tasks
+from demos import control, control_table, control_wrappers
 from threefactor import preset, tick
 
 DEMOS = {
@@ -27,7 +28,9 @@ DEMOS = {
     "stream_roundtrip": ("csv", "png"), "watch_cost": ("csv", "png"),
 }  # fmt: skip
 STREAMED = {"closed_loop", "stream_roundtrip"}  # they need the extra lsl
-SHARED = {"__init__", "__main__", "results", "tasks", "control", "control_tasks", "flight", "watching"}  # no demos
+SHARED = {  # no demos
+    "__init__", "__main__", "results", "tasks", "control", "control_tasks", "control_wrappers", "flight", "watching",
+}  # fmt: skip
 WRITES = {"control_table": "control"}  # where the files have another name
 pytestmark = pytest.mark.skipif(not hasattr(tick.run, "signatures"), reason="numba is switched off: too slow")
 
@@ -142,13 +145,44 @@ def test_control_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_differences_of_the_peer() -> None:
     """The wrapper that shows the peer what changed shows what the agent sees by its setting, to the last bit."""
     weights = []
-    for make, settings in ((lambda env: env, {"differences": True}), (control_tasks.Differences, {})):
+    for make, settings in ((lambda env: env, {"differences": True}), (control_wrappers.Differences, {})):
         env = make(control.TASKS["Pendulum-positions"].make())
         agent = ActorCritic.for_env(env, seed=1, n_hidden=16, **settings)
         assert [episode.length for episode in Loop(agent, env, 1).run(500)] == [200, 200]
         weights.append(agent.actor.weights | {f"critic.{name}": w for name, w in agent.critic.weights.items()})
     for name, ours in weights[0].items():
         np.testing.assert_array_equal(ours, weights[1][name], err_msg=name)
+
+
+def test_irrelevant_entries() -> None:
+    """What is observed comes through; what stands behind it is noise, the same for the same seed."""
+    env, plain = control_wrappers.Irrelevant(gym.make("CartPole-v1"), 4), gym.make("CartPole-v1")
+    runs = []
+    for _ in range(2):
+        seen = [env.reset(seed=3)[0], *(env.step(k % 2)[0] for k in range(8))]
+        assert all(env.observation_space.contains(x) for x in seen)
+        runs.append(np.array(seen))
+    np.testing.assert_array_equal(*runs)
+    assert len(np.unique(runs[0][:, 4:])) == 9 * 4
+    shown = [plain.reset(seed=3)[0], *(plain.step(k % 2)[0] for k in range(8))]
+    np.testing.assert_array_equal(runs[0][0, :4], shown[0])
+    np.testing.assert_allclose(runs[0][:, :4], shown)
+
+
+def test_sparse_rewards() -> None:
+    """A return is 1 if the world ended by itself, and 0 if it was cut off."""
+    returns = {}
+    for steps in (5, 500):
+        env = control_wrappers.Sparse(gym.wrappers.TimeLimit(gym.make("CartPole-v1"), steps))
+        env.reset(seed=0)
+        rewards, over = [], False
+        while not over:
+            _, reward, terminated, truncated, _ = env.step(0)
+            rewards.append(reward)
+            over = terminated or truncated
+        assert rewards[-1] == terminated
+        returns[steps] = sum(rewards)
+    assert returns == {5: 0.0, 500: 1.0}
 
 
 def test_control_unsolved(monkeypatch: pytest.MonkeyPatch) -> None:
