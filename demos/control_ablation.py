@@ -32,6 +32,7 @@ INGREDIENTS: dict[str, dict[str, Any]] = {
     "white noise": {"noise_correlation": 0.0},
     "no novelty": {"novelty": 0.0},
     "no bonus for undecided policies": {"entropy": 0.0},
+    "a third of the bonus": {"entropy": 0.003},
     "narrow at first": {"deviation_bias": -0.5},
     "initial weights of usual size": {"w_in_scale": 1.0},
     "no warm-up of the actor": {"warm_up_steps": 0.0},
