@@ -37,6 +37,7 @@ def _gym(name: str, threshold: float | None, window: int, budget: int, needs: st
 
 
 def _wrapped(name: str, wrapper: Callable[..., gym.Env[Any, Any]], **given: Any) -> gym.Env[Any, Any]:
+    """A world of Gymnasium with a wrapper around it."""
     return wrapper(gym.make(name), **given)
 
 
@@ -75,15 +76,17 @@ def _make(name: str, given: Mapping[str, Any], changes: Mapping[str, float | str
 
 
 def _changed(name: str, what: str, steps: int, given: Mapping[str, Any] = {}, **changes: float | str) -> Task:
-    """The task of the table with a world that is changed, and so without its threshold."""
-    task = TABLE[name]
-    make = functools.partial(_make, name, given, changes)
-    return Task(f"{name}, {what}", make, None, task.window, steps, needs=task.needs)
+    """The task of the table with a world that is changed."""
+    return _instead(name, what, steps, functools.partial(_make, name, given, changes))
 
 
 def _around(name: str, what: str, steps: int, wrapper: Callable[..., gym.Env[Any, Any]], **given: Any) -> Task:
-    """The task of the table with a wrapper around the world, and so without its threshold."""
-    make = functools.partial(_wrapped, name, wrapper, **given)
+    """The task of the table with a wrapper around the world."""
+    return _instead(name, what, steps, functools.partial(_wrapped, name, wrapper, **given))
+
+
+def _instead(name: str, what: str, steps: int, make: Callable[[], gym.Env[Any, Any]]) -> Task:
+    """The task of the table with another world, and so without its threshold."""
     return TABLE[name]._replace(title=f"{name}, {what}", make=make, threshold=None, budget=steps)
 
 
