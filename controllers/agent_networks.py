@@ -29,6 +29,7 @@ FORCES = CHOICES | {
     "trace_decay": 0.9, "entropy": 0.1, "membrane_decay": 0.2, "readout_decay": 0.2, "noise_annealing": 1.0,
     "noise_correlation": 0.5,
 }  # fmt: skip
+OF_TWO = {"entropy": 0.003}  # where there is but one other thing to do, less of a bonus has it tried often enough
 OPEN = {(CATEGORICAL, False): CHOICE, (CATEGORICAL, True): CHOICES, (GAUSSIAN, False): FORCE, (GAUSSIAN, True): FORCES}
 
 
@@ -75,7 +76,9 @@ class Completed(ActorCriticSettings, frozen=True, kw_only=True, forbid_unknown_f
 def completed(s: ActorCriticSettings, n_observation: int, actions: Actions) -> Completed:
     """Settings with a number for each None, which depends on what is observed and done."""
     fields = {"n_fields": FIELDS_OF_FEW if n_observation <= FEW else FIELDS, "joint_fields": n_observation <= JOINED}
-    chosen = OPEN[actions.kind, actions.several] | fields | ({"novelty": 0.0} if s.n_fields == 0 else {})
+    chosen = OPEN[actions.kind, actions.several] | (OF_TWO if actions.between_two else {}) | fields
+    if s.n_fields == 0:
+        chosen |= {"novelty": 0.0}
     given = {name: value for name, value in msgspec.structs.asdict(s).items() if value is not None}
     return Completed(**(chosen | given))
 

@@ -48,8 +48,8 @@ class ActorCriticSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     baseline_rate : float
         Share of each TD error that goes into an offset of all values at once.
     entropy : float or None
-        Weight of the bonus for an undecided policy, see `controllers.policies`. None: .01; .1 for a box of several
-        entries, which else learns to stand and no more.
+        Weight of the bonus for an undecided policy, see `controllers.policies`. None: .01; .003 for a choice between
+        two; .1 for a box of several entries, which else learns to stand and no more.
     novelty : float or None
         Weight of the bonus for observations whose receptive fields, or states if there are none, were rarely visited,
         in units of scaled reward, see `controllers.encoding`. None: .4, or 0 without fields.

@@ -111,6 +111,11 @@ class Actions:
         """Whether an action has more than one entry."""
         return self.n_action > 1
 
+    @property
+    def between_two(self) -> bool:
+        """Whether an entry of an action is a choice between two things, or each one is."""
+        return bool(self.starts) and int(np.diff(self.starts).max()) == 2
+
     def draw(self, rng: np.random.Generator, noise: Array) -> None:
         """Fill `noise` with the standard normal numbers that the policy needs for one action."""
         rng.standard_normal(out=noise)

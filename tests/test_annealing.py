@@ -117,7 +117,10 @@ def test_several_entries_quiet_their_noise_alone(
 @pytest.mark.parametrize(
     ("space", "expected"),
     [
-        (Discrete(2), (5.0, 2.5, 2.5, 0.8, 0.01)),
+        (Discrete(1), (5.0, 2.5, 2.5, 0.8, 0.01)),
+        (Discrete(2), (5.0, 2.5, 2.5, 0.8, 0.003)),
+        (Discrete(3), (5.0, 2.5, 2.5, 0.8, 0.01)),
+        (MultiDiscrete([2, 2]), (0.0, 0.0, 0.0, 0.8, 0.003)),
         (MultiDiscrete([2, 3]), (0.0, 0.0, 0.0, 0.8, 0.01)),
         (Box(-1.0, 1.0, (1,)), (5.0, 2.5, 2.5, 0.8, 0.01)),
         (Box(-1.0, 1.0, (2,)), (0.0, 1.0, 0.0, 0.9, 0.1)),
