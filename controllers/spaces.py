@@ -113,7 +113,7 @@ class Actions:
 
     @property
     def between_two(self) -> bool:
-        """Whether an entry of an action is a choice between two things, or each one is."""
+        """Whether an action is a choice between two things, or several choices, none of which is between more."""
         return bool(self.starts) and int(np.diff(self.starts).max()) == 2
 
     def draw(self, rng: np.random.Generator, noise: Array) -> None:
